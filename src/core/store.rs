@@ -1,0 +1,95 @@
+//! The seam between whoever persists the log and what it is persisted on.
+
+use std::fmt;
+
+use crate::types::{Entry, HardState, Index};
+
+/// Where a node's log and hard state live. Owned by one LogStoreActor (or one simulated node).
+///
+/// Calls between two `sync`s only stage; `sync` makes all of them durable, in order, at once.
+/// After any error the store is unusable and the process must end (never a second sync:
+/// the kernel may have dropped the pages that it failed to write).
+pub trait LogStore: Send {
+    /// Stages entries behind the last one.
+    ///
+    /// # Errors
+    /// The disk's error; fatal.
+    ///
+    /// # Panics
+    /// When `entries` do not follow the last entry without a gap.
+    fn append(&mut self, entries: &[Entry]) -> Result<(), StoreError>;
+
+    /// Stages the removal of the entry at `from` and of all after it.
+    ///
+    /// # Errors
+    /// The disk's error; fatal.
+    fn truncate_from(&mut self, from: Index) -> Result<(), StoreError>;
+
+    /// Stages a new term and vote.
+    ///
+    /// # Errors
+    /// The disk's error; fatal.
+    fn save_hard_state(&mut self, hard_state: HardState) -> Result<(), StoreError>;
+
+    /// Makes everything staged durable: one write and one `fdatasync`, or none where nothing
+    /// is staged.
+    ///
+    /// # Errors
+    /// The disk's error; fatal.
+    fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// The index of the last entry, staged ones included; 0 when there is none.
+    fn last_index(&self) -> Index;
+
+    /// The bytes that the log occupies on disk.
+    fn bytes(&self) -> u64;
+
+    /// How many `fdatasync`s of the log there were since it was opened.
+    fn syncs(&self) -> u64;
+}
+
+/// Why the log could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreError {
+    /// The operating system refused: what was tried, on which file, and its answer.
+    Io {
+        /// What was tried: `open`, `write`, `sync`, ...
+        action: &'static str,
+        /// The file.
+        path: String,
+        /// The operating system's answer.
+        error: String,
+        /// The disk is full (`ENOSPC`).
+        full: bool,
+    },
+    /// What is on disk is not what was written: damage before the log's tail.
+    Damaged {
+        /// The file.
+        path: String,
+        /// The byte offset of the damage.
+        offset: u64,
+        /// What was found.
+        what: String,
+    },
+    /// The files belong to another node, cluster or incarnation, or are of another format.
+    Foreign {
+        /// The file.
+        path: String,
+        /// Whose it is, and whose was expected.
+        what: String,
+    },
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Io { action, path, error, .. } => write!(f, "cannot {action} {path}: {error}"),
+            StoreError::Damaged { path, offset, what } => {
+                write!(f, "{path} is damaged at byte {offset}: {what}")
+            }
+            StoreError::Foreign { path, what } => write!(f, "{path} does not belong here: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}

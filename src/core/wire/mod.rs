@@ -1,0 +1,6 @@
+//! MessagePack, the only place that knows it: the clients' protocol ([`client`]) and the nodes'
+//! ([`peer`]).
+
+pub mod client;
+pub mod peer;
+pub mod scan;

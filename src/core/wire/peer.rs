@@ -1,0 +1,1 @@
+//! The nodes' protocol: a handshake, then Raft's messages, one direction per connection.
