@@ -13,9 +13,9 @@ mod decode;
 mod encode;
 mod replies;
 
-pub use decode::{Decoded, Malformed, Requests};
-pub use encode::{encode_reply, encode_request, encode_result};
-pub use replies::{RawReply, Replies, decode_success};
+
+
+
 
 /// The sub-protocol's path on the client address.
 pub const SESSION_PATH: &str = "/v1/session";

@@ -1,0 +1,1 @@
+//! Quorate: a fault-tolerant key-value store on Raft.
