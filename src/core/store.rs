@@ -83,7 +83,9 @@ pub enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::Io { action, path, error, .. } => write!(f, "cannot {action} {path}: {error}"),
+            StoreError::Io { action, path, error, .. } => {
+                write!(f, "cannot {action} {path}: {error}")
+            }
             StoreError::Damaged { path, offset, what } => {
                 write!(f, "{path} is damaged at byte {offset}: {what}")
             }

@@ -13,10 +13,6 @@ mod decode;
 mod encode;
 mod replies;
 
-
-
-
-
 /// The sub-protocol's path on the client address.
 pub const SESSION_PATH: &str = "/v1/session";
 

@@ -1,0 +1,232 @@
+//! What goes into a [`Node`](super::Node) and what comes out of it.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::message::Message;
+use crate::types::{Entry, HardState, Index, NodeId, Term, Ticket};
+
+/// A fact or a request.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Time has passed. Deadlines are judged in `drain`, after all that is queued.
+    Tick,
+    /// A message came in from a peer.
+    Received {
+        /// Who sent it.
+        from: NodeId,
+        /// What it says.
+        message: Message,
+    },
+    /// Commands to append, each with the ticket of who waits for it.
+    Propose(Vec<(Ticket, Bytes)>),
+    /// Linearizable reads, each with the ticket of who waits for it.
+    Read(Vec<Ticket>),
+    /// The `Persist` of that number, and all before it, are durable.
+    Persisted {
+        /// The number.
+        seq: u64,
+    },
+    /// The state machine has applied everything up to this index.
+    Applied {
+        /// The applied index.
+        index: Index,
+    },
+    /// The connection to a peer stands.
+    Connected {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// The connection to a peer is gone; what was on its way may be lost.
+    Disconnected {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// The process is about to stop: lead no longer, answer everyone who waits.
+    StepDown,
+}
+
+/// What a node wants done, in this order.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Messages that may leave at once.
+    pub messages: Vec<(NodeId, Message)>,
+    /// What to make durable, and what may leave only then.
+    pub persist: Option<Persist>,
+    /// What to apply, and who waits for it.
+    pub apply: Option<Apply>,
+    /// Reads that may be answered once the applied index has reached theirs.
+    pub reads: Vec<(Ticket, Index)>,
+    /// Requests that end here. Each ticket is answered exactly once, here, in `apply` or in
+    /// `reads`.
+    pub refused: Vec<(Ticket, Refusal)>,
+    /// What a person may want to read in the log.
+    pub notes: Vec<Note>,
+}
+
+impl Effects {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+            && self.persist.is_none()
+            && self.apply.is_none()
+            && self.reads.is_empty()
+            && self.refused.is_empty()
+            && self.notes.is_empty()
+    }
+}
+
+/// To be made durable as one: first the truncation, then the entries and the hard state.
+#[derive(Clone, Debug, Default)]
+pub struct Persist {
+    /// Its number; `Input::Persisted` bears it back. Rises by one each time.
+    pub seq: u64,
+    /// The term and vote, where they changed.
+    pub hard_state: Option<HardState>,
+    /// The first entry to remove, with all behind it.
+    pub truncate_from: Option<Index>,
+    /// The entries to append.
+    pub entries: Vec<Entry>,
+    /// The messages that may leave only when all of this, and every `Persist` before it, is
+    /// durable: votes, acknowledgements, requests of a new term. They are made nowhere else.
+    pub then: Vec<(NodeId, Message)>,
+}
+
+/// Entries that are committed and durable here, in order, without a gap.
+#[derive(Clone, Debug, Default)]
+pub struct Apply {
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// Who waits for which of them, in order of the index.
+    pub waiting: Vec<(Index, Ticket)>,
+}
+
+/// Why a request ends without its effect being known or done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Never appended; that node leads.
+    NotLeader(NodeId),
+    /// Never appended; no leader is known.
+    NoLeader,
+    /// Never appended; too many bytes wait to be committed.
+    Overloaded,
+    /// Appended here, and leadership was lost before it was committed: it may yet be.
+    Unknown,
+}
+
+/// Something worth a line in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Follows in a term, with or without a known leader.
+    Follows {
+        /// The term.
+        term: Term,
+        /// The leader, where known.
+        leader: Option<NodeId>,
+    },
+    /// Asks for pre-votes.
+    AsksPreVotes {
+        /// The term it would campaign in.
+        term: Term,
+    },
+    /// Campaigns.
+    Campaigns {
+        /// The term.
+        term: Term,
+    },
+    /// Leads.
+    Leads {
+        /// The term.
+        term: Term,
+        /// The index of the term's no-op.
+        from: Index,
+    },
+    /// Stopped leading of its own accord.
+    SteppedDown {
+        /// The term it led.
+        term: Term,
+        /// Why.
+        why: StepDownReason,
+        /// How many writes end as unknown.
+        unknown: usize,
+    },
+    /// Gave its vote.
+    Voted {
+        /// The term.
+        term: Term,
+        /// For whom.
+        candidate: NodeId,
+    },
+    /// Removed entries that conflict with the leader's.
+    Truncated {
+        /// The first one removed.
+        from: Index,
+        /// How many.
+        count: u64,
+    },
+    /// Dropped a message that no correct node sends.
+    Dropped {
+        /// Who sent it.
+        from: NodeId,
+        /// What was wrong.
+        what: &'static str,
+    },
+    /// A follower's log begins behind what this leader still has.
+    NeedsSnapshot {
+        /// The follower.
+        peer: NodeId,
+    },
+}
+
+/// Why a leader stopped leading without having seen a higher term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepDownReason {
+    /// It has not heard from a quorum for an election timeout.
+    NoQuorum,
+    /// Its own disk has not synced for an election timeout.
+    DiskStalled,
+    /// It was told to.
+    Asked,
+    /// It saw a higher term.
+    HigherTerm,
+}
+
+impl fmt::Display for StepDownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StepDownReason::NoQuorum => "no quorum heard from for an election timeout",
+            StepDownReason::DiskStalled => "own disk has not synced for an election timeout",
+            StepDownReason::Asked => "asked to",
+            StepDownReason::HigherTerm => "saw a higher term",
+        })
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::Follows { term, leader: Some(leader) } => {
+                write!(f, "term {term}: follower of node {leader}")
+            }
+            Note::Follows { term, leader: None } => write!(f, "term {term}: follower, no leader"),
+            Note::AsksPreVotes { term } => {
+                write!(f, "term {term}: would campaign, asks for pre-votes")
+            }
+            Note::Campaigns { term } => write!(f, "term {term}: candidate"),
+            Note::Leads { term, from } => write!(f, "term {term}: leader from index {from}"),
+            Note::SteppedDown { term, why, unknown } => {
+                write!(f, "term {term}: stepped down: {why} ({unknown} writes unknown)")
+            }
+            Note::Voted { term, candidate } => write!(f, "term {term}: voted for node {candidate}"),
+            Note::Truncated { from, count } => {
+                write!(f, "removed {count} conflicting entries from index {from}")
+            }
+            Note::Dropped { from, what } => write!(f, "dropped a message of node {from}: {what}"),
+            Note::NeedsSnapshot { peer } => {
+                write!(f, "node {peer} is behind the first entry kept and needs a snapshot")
+            }
+        }
+    }
+}

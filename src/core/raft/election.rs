@@ -1,0 +1,165 @@
+//! Elections: pre-votes, votes, and who may ask for them (Raft §5.2, §5.4.1; dissertation
+//! §9.6 for pre-vote, §6.2 and §4.2.3 for why a live leader is not voted away).
+
+use super::effects::{Note, StepDownReason};
+use super::message::Message;
+use super::node::{Node, Role, Votes};
+use super::quorum;
+use crate::types::{HardState, Moment, NodeId, Position, Term};
+
+impl Node {
+    /// The election timeout has passed: would a campaign succeed? Term and vote stay as they
+    /// are (B2.1).
+    pub(super) fn ask_pre_votes(&mut self, now: Moment) {
+        self.reset_election_deadline(now);
+        // A node whose disk does not sync could not save its own vote.
+        if !self.is_voter() || self.disk_waits(now) >= self.config.election_timeout {
+            return;
+        }
+        self.leader = None;
+        let term = self.term().next();
+        self.note(Note::AsksPreVotes { term });
+        self.role = Role::PreCandidate(Votes::from([(self.config.id, true)]));
+        for peer in self.others() {
+            self.ask_for_vote(peer);
+        }
+        self.count_votes(now);
+    }
+
+    /// A quorum would vote for this node: raise the term, vote for itself, and ask, all of it
+    /// only when that is durable (B1.3).
+    fn campaign(&mut self, now: Moment) {
+        self.hard_state = HardState { term: self.term().next(), vote: Some(self.config.id) };
+        self.leader = None;
+        self.reset_election_deadline(now);
+        self.note(Note::Campaigns { term: self.term() });
+        self.role = Role::Candidate(Votes::new());
+        for peer in self.others() {
+            self.ask_for_vote(peer);
+        }
+    }
+
+    /// (Re)sends this node's question to a peer: on campaigning, and when a connection comes
+    /// up in the middle of it.
+    pub(super) fn ask_for_vote(&mut self, peer: NodeId) {
+        let last = self.log.last();
+        match &self.role {
+            Role::PreCandidate(votes) if !votes.contains_key(&peer) => {
+                self.send(peer, Message::PreVote { term: self.term().next(), last });
+            }
+            Role::Candidate(votes) if !votes.contains_key(&peer) => {
+                self.send_when_durable(peer, Message::RequestVote { term: self.term(), last });
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) | Role::Follower | Role::Leader(_) => {}
+        }
+    }
+
+    /// A candidate counts its own vote only after its own sync (rule 2).
+    pub(super) fn own_vote_durable(&mut self, now: Moment) {
+        if self.disk.durable != self.hard_state {
+            return;
+        }
+        let own = self.config.id;
+        if let Role::Candidate(votes) = &mut self.role {
+            votes.insert(own, true);
+            self.count_votes(now);
+        }
+    }
+
+    fn count_votes(&mut self, now: Moment) {
+        let (Role::PreCandidate(votes) | Role::Candidate(votes)) = &self.role else { return };
+        let mut yes: Vec<u8> =
+            self.membership.voters().map(|id| u8::from(votes.get(&id) == Some(&true))).collect();
+        if quorum::reached(&mut yes) == 0 {
+            return;
+        }
+        match &self.role {
+            Role::PreCandidate(_) => self.campaign(now),
+            Role::Candidate(_) => self.become_leader(now),
+            Role::Follower | Role::Leader(_) => {}
+        }
+    }
+
+    /// Whether this node hears a live leader, so that no election is due (check-quorum's other
+    /// half, B3.2). A leader counts as live: it steps down by itself when it should.
+    fn hears_a_leader(&self, now: Moment) -> bool {
+        if matches!(self.role, Role::Leader(_)) {
+            return true;
+        }
+        self.leader.is_some()
+            && self
+                .leader_contact
+                .is_some_and(|contact| now.since(contact) < self.config.election_timeout)
+    }
+
+    pub(super) fn pre_vote_asked(&mut self, now: Moment, from: NodeId, term: Term, last: Position) {
+        // Whom this node believes to be leader may ask: it has stepped down (B2.6).
+        let live = self.hears_a_leader(now) && self.leader != Some(from);
+        let granted = !live && term > self.term() && last >= self.log.last();
+        let term = if granted { term } else { self.term() };
+        self.send(from, Message::PreVoteReply { term, granted });
+    }
+
+    pub(super) fn pre_vote_answered(
+        &mut self,
+        now: Moment,
+        from: NodeId,
+        term: Term,
+        granted: bool,
+    ) {
+        let asked = self.term().next();
+        if let Role::PreCandidate(votes) = &mut self.role
+            && (!granted || term == asked)
+        {
+            votes.entry(from).or_insert(granted);
+            self.count_votes(now);
+        }
+    }
+
+    pub(super) fn vote_asked(&mut self, now: Moment, from: NodeId, term: Term, last: Position) {
+        if term > self.term() {
+            if self.hears_a_leader(now) && self.leader != Some(from) {
+                return; // neither a vote nor a new term (B3.2)
+            }
+            self.follow(now, term, None);
+        }
+        let free = match self.hard_state.vote {
+            None => self.leader.is_none(),
+            Some(voted) => voted == from,
+        };
+        let granted = term == self.term() && free && last >= self.log.last();
+        if granted && self.hard_state.vote.is_none() {
+            self.hard_state.vote = Some(from);
+            self.reset_election_deadline(now);
+            self.note(Note::Voted { term, candidate: from });
+        }
+        let reply = Message::RequestVoteReply { term: self.term(), granted };
+        self.send_when_durable(from, reply);
+    }
+
+    pub(super) fn vote_answered(&mut self, now: Moment, from: NodeId, granted: bool) {
+        if let Role::Candidate(votes) = &mut self.role {
+            votes.entry(from).or_insert(granted);
+            self.count_votes(now);
+        }
+    }
+
+    /// Becomes a follower in `term`, which is this node's or a later one. Everyone who waits
+    /// on it as a leader is answered.
+    pub(super) fn follow(&mut self, now: Moment, term: Term, leader: Option<NodeId>) {
+        assert!(term >= self.term(), "terms never fall");
+        let changed = term > self.term() || self.leader != leader;
+        if term > self.term() {
+            if matches!(self.role, Role::Leader(_)) {
+                self.resign(StepDownReason::HigherTerm);
+            }
+            self.hard_state = HardState { term, vote: None };
+            self.reset_election_deadline(now);
+        }
+        self.role = Role::Follower;
+        self.leader = leader;
+        if changed {
+            self.note(Note::Follows { term, leader });
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Leading: appending, replicating, committing (Raft §5.3, §5.4.2), and knowing when to stop
+//! (dissertation §6.2).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::effects::{Note, Refusal, StepDownReason};
+use super::message::{AppendOutcome, Message};
+use super::node::{Node, Role};
+use super::progress::{Progress, ProgressState};
+use super::quorum;
+use super::reads::Reads;
+use super::status::Follower;
+use crate::types::{Entry, Index, Moment, NodeId, Payload, Ticket};
+
+/// A leader's own state, made anew in each term.
+#[derive(Debug)]
+pub(super) struct Leader {
+    pub(super) progress: BTreeMap<NodeId, Progress>,
+    /// The index of this term's no-op; until it is committed, no read is served (rule 6).
+    pub(super) term_start: Index,
+    /// Who waits for which entry of this term.
+    waiting: BTreeMap<Index, Ticket>,
+    /// Bytes of entries of this term that are not committed.
+    uncommitted_bytes: usize,
+    pub(super) reads: Reads,
+    /// The number of the newest round of heartbeats.
+    pub(super) round: u64,
+    heartbeat_due: Moment,
+    /// Not judged before this moment: the node itself was absent.
+    grace: Moment,
+}
+
+impl Leader {
+    pub(super) fn followers(&self) -> Vec<Follower> {
+        self.progress
+            .iter()
+            .map(|(id, progress)| Follower {
+                id: *id,
+                match_index: progress.match_index,
+                next_index: progress.next_index,
+                state: progress.state,
+                connected: progress.connected,
+                last_contact: progress.last_contact,
+            })
+            .collect()
+    }
+}
+
+impl Node {
+    pub(super) fn become_leader(&mut self, now: Moment) {
+        let last = self.log.last().index;
+        let others = self.others();
+        let progress = others.iter().map(|id| {
+            let connected = self.connected.get(id).copied().unwrap_or(true);
+            (*id, Progress::new(last, now, connected))
+        });
+        self.role = Role::Leader(Box::new(Leader {
+            progress: progress.collect(),
+            term_start: last.next(),
+            waiting: BTreeMap::new(),
+            uncommitted_bytes: 0,
+            reads: Reads::default(),
+            round: 0,
+            heartbeat_due: now,
+            grace: now,
+        }));
+        self.leader = Some(self.config.id);
+        self.note(Note::Leads { term: self.term(), from: last.next() });
+        // Entries of earlier terms commit with this one, never by counting (Raft §5.4.2).
+        self.append_own(Payload::Noop);
+    }
+
+    fn append_own(&mut self, payload: Payload) -> Entry {
+        let index = self.log.last().index.next();
+        let entry = Entry { term: self.term(), index, payload };
+        self.log.append(entry.clone());
+        entry
+    }
+
+    pub(super) fn propose(&mut self, proposals: Vec<(Ticket, Bytes)>) {
+        for (ticket, command) in proposals {
+            let refusal = match (&self.role, self.leader) {
+                (Role::Leader(leader), _) => self.overloaded(leader, command.len()),
+                (_, Some(leader)) => Some(Refusal::NotLeader(leader)),
+                (_, None) => Some(Refusal::NoLeader),
+            };
+            if let Some(refusal) = refusal {
+                self.out.refused.push((ticket, refusal));
+                continue;
+            }
+            let entry = self.append_own(Payload::Command(command));
+            if let Role::Leader(leader) = &mut self.role {
+                leader.uncommitted_bytes += entry.weight();
+                leader.waiting.insert(entry.index, ticket);
+            }
+        }
+    }
+
+    /// A single command always goes through, however large, when nothing else waits.
+    fn overloaded(&self, leader: &Leader, bytes: usize) -> Option<Refusal> {
+        let full = leader.uncommitted_bytes > 0
+            && leader.uncommitted_bytes + bytes > self.config.uncommitted_bytes;
+        full.then_some(Refusal::Overloaded)
+    }
+
+    /// A leader's part of the drain: read rounds, heartbeats, appends.
+    pub(super) fn lead(&mut self, now: Moment) {
+        if !matches!(self.role, Role::Leader(_)) {
+            return;
+        }
+        if self.membership.members.len() == 1 {
+            self.advance_commit();
+        }
+        self.start_read_round();
+        self.beat_when_due(now);
+        self.confirm_reads();
+        for peer in self.others() {
+            self.replicate_to(now, peer);
+        }
+    }
+
+    fn beat_when_due(&mut self, now: Moment) {
+        let interval = self.config.heartbeat;
+        if let Role::Leader(leader) = &mut self.role
+            && now >= leader.heartbeat_due
+        {
+            leader.heartbeat_due = now + interval;
+            self.beat();
+        }
+    }
+
+    /// One round of heartbeats to everyone.
+    pub(super) fn beat(&mut self) {
+        let term = self.term();
+        let commit = self.commit;
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.round += 1;
+        let round = leader.round;
+        for (peer, progress) in &leader.progress {
+            let commit = commit.min(progress.match_index);
+            self.out.messages.push((*peer, Message::Heartbeat { term, commit, round }));
+        }
+    }
+
+    /// Sends what the follower's window allows.
+    fn replicate_to(&mut self, now: Moment, peer: NodeId) {
+        let term = self.term();
+        let last = self.log.last().index;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let round = leader.round;
+        let Some(progress) = leader.progress.get_mut(&peer) else { return };
+        let config = &self.config;
+        while progress.may_send(config.inflight_batches, config.inflight_bytes) {
+            let behind = progress.next_index <= last;
+            // A follower that matches is left alone until there is something to say.
+            if !behind
+                && (progress.state == ProgressState::Replicate || progress.match_index == last)
+            {
+                break;
+            }
+            let prev_index = progress.next_index.previous();
+            let Some(prev_term) = self.log.term_at(prev_index) else {
+                progress.state = ProgressState::Snapshot;
+                self.out.notes.push(Note::NeedsSnapshot { peer });
+                break;
+            };
+            let prev = crate::types::Position { term: prev_term, index: prev_index };
+            let (most, most_bytes) = (config.batch_entries, config.batch_bytes);
+            let entries = self.log.slice(prev_index, last, most, most_bytes);
+            let sent_last = entries.last().map_or(prev_index, |entry| entry.index);
+            let bytes = entries.iter().map(Entry::weight).sum();
+            progress.sent(sent_last, bytes, round, now);
+            let commit = self.commit;
+            self.out.messages.push((peer, Message::AppendEntries { term, prev, commit, entries }));
+        }
+    }
+
+    fn contacted(&mut self, now: Moment, from: NodeId) -> Option<&mut Progress> {
+        let Role::Leader(leader) = &mut self.role else { return None };
+        let progress = leader.progress.get_mut(&from)?;
+        progress.last_contact = now;
+        Some(progress)
+    }
+
+    pub(super) fn append_answered(
+        &mut self,
+        now: Moment,
+        from: NodeId,
+        prev: Index,
+        outcome: AppendOutcome,
+    ) {
+        let last = self.log.last().index;
+        let Some(progress) = self.contacted(now, from) else { return };
+        match outcome {
+            AppendOutcome::Accepted(index) => {
+                assert!(
+                    index <= last,
+                    "node {from} acknowledges {index}, beyond this log's {last}"
+                );
+                progress.accepted(index);
+                self.advance_commit();
+            }
+            AppendOutcome::Rejected(hint) => {
+                if progress.is_current_rejection(prev) {
+                    let next = self.log.last_at_or_below(hint).index.next();
+                    if let Some(progress) = self.contacted(now, from) {
+                        progress.probe_from(next);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn heartbeat_answered(
+        &mut self,
+        now: Moment,
+        from: NodeId,
+        round: u64,
+        last: Index,
+    ) {
+        let overdue = now - self.config.election_timeout;
+        if let Some(progress) = self.contacted(now, from) {
+            progress.answered_round(round, last, overdue);
+            self.confirm_reads();
+        }
+    }
+
+    /// Commits what a quorum holds durably, counting only entries of this term (rule 5).
+    pub(super) fn advance_commit(&mut self) {
+        let durable = self.log.durable();
+        let own = self.config.id;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let mut held: Vec<Index> = self
+            .membership
+            .voters()
+            .map(|id| match leader.progress.get(&id) {
+                _ if id == own => durable,
+                Some(progress) => progress.match_index,
+                None => Index(0),
+            })
+            .collect();
+        let reached = quorum::reached(&mut held);
+        if reached <= self.commit || self.log.term_at(reached) != Some(self.hard_state.term) {
+            return;
+        }
+        let bytes = self.log.weight(self.commit, reached);
+        leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(bytes);
+        self.set_commit(reached);
+    }
+
+    /// The tickets of everything up to `index`, which is about to be applied.
+    pub(super) fn take_waiting(&mut self, index: Index) -> Vec<(Index, Ticket)> {
+        let Role::Leader(leader) = &mut self.role else { return vec![] };
+        let later = leader.waiting.split_off(&index.next());
+        std::mem::replace(&mut leader.waiting, later).into_iter().collect()
+    }
+
+    /// Check-quorum, and the disk's part of it (rule 7).
+    pub(super) fn judge_leadership(&mut self, now: Moment, absent: bool) {
+        let timeout = self.config.election_timeout;
+        if self.disk_waits(now) >= timeout {
+            self.step_down(now, StepDownReason::DiskStalled);
+            return;
+        }
+        let heard = self.contact().unwrap_or(now);
+        let grace = now + self.config.heartbeat;
+        let Role::Leader(leader) = &mut self.role else { return };
+        if absent {
+            leader.grace = grace;
+        }
+        if now.since(heard) >= timeout && now >= leader.grace {
+            self.step_down(now, StepDownReason::NoQuorum);
+        }
+    }
+
+    /// A leader: when a quorum, itself included, was last heard of. Others: when the leader
+    /// was.
+    pub(super) fn contact(&self) -> Option<Moment> {
+        let Role::Leader(leader) = &self.role else { return self.leader_contact };
+        let mut heard: Vec<Moment> = self
+            .membership
+            .voters()
+            .map(|id| match leader.progress.get(&id) {
+                _ if id == self.config.id => Moment(u64::MAX),
+                Some(progress) => progress.last_contact,
+                None => Moment(0),
+            })
+            .collect();
+        Some(quorum::reached(&mut heard))
+    }
+
+    pub(super) fn step_down(&mut self, now: Moment, why: StepDownReason) {
+        self.resign(why);
+        self.reset_election_deadline(now);
+        self.leader_contact = None;
+        self.follow(now, self.term(), None);
+    }
+
+    /// Answers everyone who waits on this leadership: writes may yet be committed by the next
+    /// leader, reads were not executed.
+    pub(super) fn resign(&mut self, why: StepDownReason) {
+        let Role::Leader(leader) = std::mem::replace(&mut self.role, Role::Follower) else {
+            return;
+        };
+        let unknown = leader.waiting.len();
+        self.note(Note::SteppedDown { term: self.term(), why, unknown });
+        let writes = leader.waiting.into_values().map(|ticket| (ticket, Refusal::Unknown));
+        self.out.refused.extend(writes);
+        let reads = leader.reads.into_tickets().into_iter();
+        self.out.refused.extend(reads.map(|ticket| (ticket, Refusal::NoLeader)));
+    }
+
+    pub(super) fn peer_connected(&mut self, peer: NodeId) {
+        self.connected.insert(peer, true);
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.progress.get_mut(&peer)
+        {
+            progress.connected = true;
+            if progress.state != ProgressState::Snapshot {
+                progress.probe_from(progress.next_index);
+            }
+        }
+        self.ask_for_vote(peer);
+    }
+
+    pub(super) fn peer_disconnected(&mut self, peer: NodeId) {
+        self.connected.insert(peer, false);
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.progress.get_mut(&peer)
+        {
+            progress.connected = false;
+            if progress.state != ProgressState::Snapshot {
+                progress.probe_from(progress.match_index.next());
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The messages between nodes. Every one is one-way; a reply is just another message.
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Entry, Index, Position, Term};
+
+/// A message from one node to another. The names are the paper's; the wire's are short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// Would you vote for me in `term`? Changes nothing on either side (dissertation §9.6).
+    #[serde(rename = "pv")]
+    PreVote {
+        /// The term that the sender would campaign in: its own and one.
+        term: Term,
+        /// The sender's last entry.
+        last: Position,
+    },
+    /// The answer to [`Message::PreVote`].
+    #[serde(rename = "pr")]
+    PreVoteReply {
+        /// Granted: the term asked for. Refused: the sender's own term.
+        term: Term,
+        /// Whether the vote would be given.
+        granted: bool,
+    },
+    /// Vote for me in `term` (Raft §5.2).
+    #[serde(rename = "rv")]
+    RequestVote {
+        /// The candidate's term.
+        term: Term,
+        /// The candidate's last entry.
+        last: Position,
+    },
+    /// The answer to [`Message::RequestVote`].
+    #[serde(rename = "rr")]
+    RequestVoteReply {
+        /// The voter's term.
+        term: Term,
+        /// Whether it gave its vote.
+        granted: bool,
+    },
+    /// Entries to store (Raft §5.3); without entries, a probe.
+    #[serde(rename = "ae")]
+    AppendEntries {
+        /// The leader's term.
+        term: Term,
+        /// The entry before the first one.
+        prev: Position,
+        /// The leader's commit index.
+        commit: Index,
+        /// The entries, in order, without a gap.
+        entries: Vec<Entry>,
+    },
+    /// The answer to [`Message::AppendEntries`].
+    #[serde(rename = "ar")]
+    AppendEntriesReply {
+        /// The follower's term.
+        term: Term,
+        /// The index of the `prev` that is answered, so that stale answers are told apart.
+        prev: Index,
+        /// What became of it.
+        outcome: AppendOutcome,
+    },
+    /// The leader lives. Also confirms leadership for reads (dissertation §6.4).
+    #[serde(rename = "hb")]
+    Heartbeat {
+        /// The leader's term.
+        term: Term,
+        /// The leader's commit index, but no more than what is known to match there.
+        commit: Index,
+        /// The number of this round of heartbeats, rising within a term.
+        round: u64,
+    },
+    /// The answer to [`Message::Heartbeat`]. Promises nothing about the disk.
+    #[serde(rename = "hr")]
+    HeartbeatReply {
+        /// The follower's term.
+        term: Term,
+        /// The round that is answered.
+        round: u64,
+        /// The index of the follower's last entry, durable or not.
+        last: Index,
+    },
+}
+
+/// What became of an AppendEntries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppendOutcome {
+    /// Everything up to and including this index matches the leader and is durable.
+    #[serde(rename = "a")]
+    Accepted(Index),
+    /// `prev` does not match. The hint is the follower's last entry that could: at or below
+    /// `prev` in both index and term. The leader goes on from its own such entry, so that a
+    /// round trip skips a whole term (Raft §5.3, end).
+    #[serde(rename = "r")]
+    Rejected(Position),
+}
+
+impl Message {
+    /// The term it bears.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        match self {
+            Message::PreVote { term, .. }
+            | Message::PreVoteReply { term, .. }
+            | Message::RequestVote { term, .. }
+            | Message::RequestVoteReply { term, .. }
+            | Message::AppendEntries { term, .. }
+            | Message::AppendEntriesReply { term, .. }
+            | Message::Heartbeat { term, .. }
+            | Message::HeartbeatReply { term, .. } => *term,
+        }
+    }
+}

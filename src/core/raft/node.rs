@@ -1,0 +1,350 @@
+//! One member of the group: `new`, `step`, `drain`, `status`, and nothing else.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::config::{Boot, Config};
+use super::effects::{Apply, Effects, Input, Note, Persist, Refusal, StepDownReason};
+use super::leader::Leader;
+use super::log::Log;
+use super::message::Message;
+use super::random::Random;
+use super::status::Status;
+use crate::types::{HardState, Index, Membership, Moment, NodeId, Position, Term, Ticket};
+
+/// One member of a Raft group.
+///
+/// **`step` absorbs facts, as many as you like; `drain` then says what to do about them, and
+/// all of it must be done, in order.** Neither reads a clock, a disk, a socket or a source of
+/// chance; neither can fail.
+#[derive(Debug)]
+pub struct Node {
+    pub(super) config: Config,
+    pub(super) random: Random,
+    pub(super) hard_state: HardState,
+    pub(super) log: Log,
+    /// The newest membership in the log (rule 11).
+    pub(super) membership: Membership,
+    pub(super) commit: Index,
+    pub(super) role: Role,
+    pub(super) leader: Option<NodeId>,
+    /// When the leader was last heard of.
+    pub(super) leader_contact: Option<Moment>,
+    pub(super) election_deadline: Moment,
+    pub(super) connected: BTreeMap<NodeId, bool>,
+    pub(super) out: Outbox,
+    pub(super) disk: Disk,
+    applying: Applying,
+    last_drain: Moment,
+}
+
+/// What a node is in its term.
+#[derive(Debug)]
+pub(super) enum Role {
+    Follower,
+    PreCandidate(Votes),
+    Candidate(Votes),
+    Leader(Box<Leader>),
+}
+
+/// Who has answered, and how.
+pub(super) type Votes = BTreeMap<NodeId, bool>;
+
+/// What `step` leaves for `drain`.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pub(super) messages: Vec<(NodeId, Message)>,
+    pub(super) then: Vec<(NodeId, Message)>,
+    pub(super) truncate_from: Option<Index>,
+    pub(super) reads: Vec<(Ticket, Index)>,
+    pub(super) refused: Vec<(Ticket, Refusal)>,
+    pub(super) notes: Vec<Note>,
+}
+
+/// What was handed out to be made durable.
+#[derive(Debug)]
+pub(super) struct Disk {
+    next_seq: u64,
+    /// The hard state that was last handed out, and the one that is known to be durable.
+    handed: HardState,
+    pub(super) durable: HardState,
+    /// The last entry that was handed out.
+    handed_last: Index,
+    outstanding: VecDeque<Outstanding>,
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    seq: u64,
+    since: Moment,
+    hard_state: HardState,
+    /// The log is durable up to here once this is; lowered by a truncation, so that a late
+    /// answer never speaks for entries that replaced the ones it was about (B12.3).
+    last: Index,
+}
+
+#[derive(Debug)]
+struct Applying {
+    handed: Index,
+    applied: Index,
+    outstanding: VecDeque<(Index, usize)>,
+    bytes: usize,
+}
+
+impl Node {
+    /// A node as it comes from its disk: a follower that waits a full timeout before it
+    /// campaigns.
+    ///
+    /// # Panics
+    /// When what was recovered contradicts itself: a gap in the log, a term that falls, a log
+    /// newer than the term.
+    #[must_use]
+    pub fn new(config: Config, boot: Boot, now: Moment) -> Self {
+        let log = Log::recovered(boot.base, boot.base_membership, boot.entries);
+        assert!(log.last().term <= boot.hard_state.term, "the log is newer than the term");
+        let mut node = Self {
+            random: Random::new(config.seed),
+            hard_state: boot.hard_state,
+            membership: log.membership(),
+            commit: boot.base.index,
+            role: Role::Follower,
+            leader: None,
+            leader_contact: None,
+            election_deadline: now,
+            connected: BTreeMap::new(),
+            out: Outbox::default(),
+            disk: Disk {
+                next_seq: 1,
+                handed: boot.hard_state,
+                durable: boot.hard_state,
+                handed_last: log.last().index,
+                outstanding: VecDeque::new(),
+            },
+            applying: Applying {
+                handed: boot.base.index,
+                applied: boot.base.index,
+                outstanding: VecDeque::new(),
+                bytes: 0,
+            },
+            last_drain: now,
+            log,
+            config,
+        };
+        node.reset_election_deadline(now);
+        node
+    }
+
+    /// Absorbs one fact. What follows from it comes out of the next `drain`.
+    ///
+    /// # Panics
+    /// When a rule of safety is broken: a second leader in a term, a conflict at or below the
+    /// commit index, an acknowledgement beyond the log.
+    pub fn step(&mut self, now: Moment, input: Input) {
+        match input {
+            Input::Tick => {}
+            Input::Received { from, message } => self.received(now, from, message),
+            Input::Propose(proposals) => self.propose(proposals),
+            Input::Read(tickets) => self.read(tickets),
+            Input::Persisted { seq } => self.persisted(now, seq),
+            Input::Applied { index } => self.applied(index),
+            Input::Connected { peer } => self.peer_connected(peer),
+            Input::Disconnected { peer } => self.peer_disconnected(peer),
+            Input::StepDown => {
+                if matches!(self.role, Role::Leader(_)) {
+                    self.step_down(now, StepDownReason::Asked);
+                }
+            }
+        }
+    }
+
+    /// Judges the deadlines and says what to do about everything absorbed so far.
+    ///
+    /// # Panics
+    /// As `step`.
+    pub fn drain(&mut self, now: Moment) -> Effects {
+        self.judge_deadlines(now);
+        self.lead(now);
+        let messages_wait = self.disk.handed != self.disk.durable || self.hard_state_changed();
+        if messages_wait {
+            // No message of a term leaves before the term is durable (rule 1).
+            let messages = std::mem::take(&mut self.out.messages);
+            self.out.then.extend(messages);
+        }
+        let persist = self.persist(now);
+        let apply = self.apply();
+        self.check_order();
+        Effects {
+            messages: std::mem::take(&mut self.out.messages),
+            persist,
+            apply,
+            reads: std::mem::take(&mut self.out.reads),
+            refused: std::mem::take(&mut self.out.refused),
+            notes: std::mem::take(&mut self.out.notes),
+        }
+    }
+
+    /// What the node is and knows.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(self)
+    }
+
+    // ---- what the other files of this module share ----
+
+    pub(super) fn term(&self) -> Term {
+        self.hard_state.term
+    }
+
+    pub(super) fn applied_index(&self) -> Index {
+        self.applying.applied
+    }
+
+    /// Every voter but this node.
+    pub(super) fn others(&self) -> Vec<NodeId> {
+        self.membership.voters().filter(|id| *id != self.config.id).collect()
+    }
+
+    pub(super) fn is_voter(&self) -> bool {
+        self.membership.member(self.config.id).is_some()
+    }
+
+    pub(super) fn send(&mut self, to: NodeId, message: Message) {
+        self.out.messages.push((to, message));
+    }
+
+    /// Sends once everything up to here is durable.
+    pub(super) fn send_when_durable(&mut self, to: NodeId, message: Message) {
+        self.out.then.push((to, message));
+    }
+
+    pub(super) fn note(&mut self, note: Note) {
+        self.out.notes.push(note);
+    }
+
+    /// Draws the next election's timeout from `[T, 2T)` (Raft §5.2).
+    pub(super) fn reset_election_deadline(&mut self, now: Moment) {
+        let base = u64::try_from(self.config.election_timeout.as_micros()).unwrap_or(u64::MAX / 4);
+        let drawn = base + self.random.below(base);
+        self.election_deadline = now + Duration::from_micros(drawn);
+    }
+
+    /// Removes a conflicting tail. Never at or below the commit index (rule 4).
+    pub(super) fn truncate(&mut self, from: Index) {
+        assert!(from > self.commit, "conflict at {from}, at or below the commit {}", self.commit);
+        let count = self.log.truncate_from(from);
+        for outstanding in &mut self.disk.outstanding {
+            outstanding.last = outstanding.last.min(from.previous());
+        }
+        if from <= self.disk.handed_last {
+            self.disk.handed_last = from.previous();
+            self.out.truncate_from =
+                Some(self.out.truncate_from.map_or(from, |earlier| earlier.min(from)));
+        }
+        self.membership = self.log.membership();
+        self.note(Note::Truncated { from, count });
+    }
+
+    pub(super) fn set_commit(&mut self, commit: Index) {
+        assert!(commit <= self.log.last().index, "commit {commit} is beyond the log");
+        self.commit = self.commit.max(commit);
+    }
+
+    /// How long the oldest unanswered `Persist` has waited.
+    pub(super) fn disk_waits(&self, now: Moment) -> Duration {
+        self.disk.outstanding.front().map_or(Duration::ZERO, |oldest| now.since(oldest.since))
+    }
+
+    fn hard_state_changed(&self) -> bool {
+        self.hard_state != self.disk.handed
+    }
+
+    fn persisted(&mut self, now: Moment, seq: u64) {
+        while self.disk.outstanding.front().is_some_and(|oldest| oldest.seq <= seq) {
+            let done = self.disk.outstanding.pop_front().expect("the front was just looked at");
+            self.disk.durable = done.hard_state;
+            self.log.set_durable(done.last);
+        }
+        match &self.role {
+            Role::Candidate(_) => self.own_vote_durable(now),
+            Role::Leader(_) => self.advance_commit(),
+            Role::Follower | Role::PreCandidate(_) => {}
+        }
+    }
+
+    fn applied(&mut self, index: Index) {
+        assert!(index <= self.applying.handed, "applied {index} was never handed out");
+        self.applying.applied = self.applying.applied.max(index);
+        while self.applying.outstanding.front().is_some_and(|(last, _)| *last <= index) {
+            let (_, bytes) = self.applying.outstanding.pop_front().expect("just looked at");
+            self.applying.bytes -= bytes;
+        }
+    }
+
+    /// Timers. A gap since the last drain is this node's own absence and no evidence against
+    /// anyone else: what the sockets hold is to be heard first.
+    fn judge_deadlines(&mut self, now: Moment) {
+        let absent = now.since(self.last_drain) > self.config.election_timeout / 2;
+        self.last_drain = now;
+        if absent {
+            let grace = now + self.config.heartbeat;
+            self.election_deadline = self.election_deadline.max(grace);
+        }
+        match &self.role {
+            Role::Leader(_) => self.judge_leadership(now, absent),
+            Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) => {
+                if now >= self.election_deadline {
+                    self.ask_pre_votes(now);
+                }
+            }
+        }
+    }
+
+    fn persist(&mut self, now: Moment) -> Option<Persist> {
+        let last = self.log.last().index;
+        let changed = self.hard_state_changed();
+        let nothing = self.out.then.is_empty() && self.out.truncate_from.is_none();
+        if nothing && !changed && last == self.disk.handed_last {
+            return None;
+        }
+        let entries = self.log.slice(self.disk.handed_last, last, usize::MAX, usize::MAX);
+        let seq = self.disk.next_seq;
+        self.disk.next_seq += 1;
+        self.disk.handed = self.hard_state;
+        self.disk.handed_last = last;
+        let hard_state = self.hard_state;
+        self.disk.outstanding.push_back(Outstanding { seq, since: now, hard_state, last });
+        Some(Persist {
+            seq,
+            hard_state: changed.then_some(hard_state),
+            truncate_from: self.out.truncate_from.take(),
+            entries,
+            then: std::mem::take(&mut self.out.then),
+        })
+    }
+
+    /// Hands out what is committed and durable here, within the bound on what is not applied.
+    fn apply(&mut self) -> Option<Apply> {
+        let to = self.commit.min(self.log.durable());
+        let room = self.config.apply_bytes.saturating_sub(self.applying.bytes);
+        if self.applying.handed >= to || room == 0 {
+            return None;
+        }
+        let entries = self.log.slice(self.applying.handed, to, usize::MAX, room);
+        let last = entries.last()?.index;
+        let bytes = entries.iter().map(crate::types::Entry::weight).sum();
+        self.applying.handed = last;
+        self.applying.bytes += bytes;
+        self.applying.outstanding.push_back((last, bytes));
+        Some(Apply { entries, waiting: self.take_waiting(last) })
+    }
+
+    /// The order of the indexes (invariant I7), in release builds too.
+    fn check_order(&self) {
+        let Position { index: last, .. } = self.log.last();
+        assert!(self.applying.applied <= self.applying.handed, "applied before handed out");
+        assert!(self.applying.handed <= self.commit, "handed out before committed");
+        assert!(self.commit <= last, "committed beyond the log");
+        assert!(self.log.base().index <= self.commit, "compacted beyond the commit");
+        assert!(self.disk.durable.term <= self.hard_state.term, "the term fell");
+    }
+}

@@ -1,0 +1,156 @@
+//! What a leader knows of one follower, and what it may send there.
+//!
+//! ```text
+//!              accepted                       rejected, lost, disconnected
+//!   Probe ───────────────────► Replicate ───────────────────────────────► Probe
+//!   one append, then wait      many appends in flight, bounded
+//! ```
+
+use std::collections::VecDeque;
+
+use crate::types::{Index, Moment};
+
+/// How appends go to a follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgressState {
+    /// Where its log matches is not known: one append at a time.
+    Probe,
+    /// It matches: appends are pipelined.
+    Replicate,
+    /// Its next entry is compacted: it needs a snapshot.
+    Snapshot,
+}
+
+impl ProgressState {
+    /// The state's name in status.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProgressState::Probe => "probe",
+            ProgressState::Replicate => "replicate",
+            ProgressState::Snapshot => "snapshot",
+        }
+    }
+}
+
+/// An append on its way.
+#[derive(Debug)]
+struct Flight {
+    last: Index,
+    bytes: usize,
+    /// The newest round of heartbeats when it was sent: an answer to a later round that does
+    /// not show its entries means that it was lost.
+    round: u64,
+    sent: Moment,
+}
+
+/// One follower.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) state: ProgressState,
+    /// The highest index known to be durable there. Never falls.
+    pub(crate) match_index: Index,
+    /// The next entry to send.
+    pub(crate) next_index: Index,
+    pub(crate) connected: bool,
+    pub(crate) last_contact: Moment,
+    /// The newest round of heartbeats that it answered in this term.
+    pub(crate) acked_round: u64,
+    flights: VecDeque<Flight>,
+    flight_bytes: usize,
+    /// In `Probe`: the append that is out, if one is.
+    probe: Option<Flight>,
+}
+
+impl Progress {
+    /// A follower of a new leader whose last entry is `last`.
+    pub(crate) fn new(last: Index, now: Moment, connected: bool) -> Self {
+        Self {
+            state: ProgressState::Probe,
+            match_index: Index(0),
+            next_index: last.next(),
+            connected,
+            last_contact: now,
+            acked_round: 0,
+            flights: VecDeque::new(),
+            flight_bytes: 0,
+            probe: None,
+        }
+    }
+
+    /// Whether an append may go out now.
+    pub(crate) fn may_send(&self, max_flights: usize, max_bytes: usize) -> bool {
+        let open = match self.state {
+            ProgressState::Probe => self.probe.is_none(),
+            ProgressState::Replicate => {
+                self.flights.len() < max_flights && self.flight_bytes < max_bytes
+            }
+            ProgressState::Snapshot => false,
+        };
+        self.connected && open
+    }
+
+    /// An append up to `last` went out.
+    pub(crate) fn sent(&mut self, last: Index, bytes: usize, round: u64, now: Moment) {
+        let flight = Flight { last, bytes, round, sent: now };
+        match self.state {
+            ProgressState::Probe => self.probe = Some(flight),
+            ProgressState::Replicate => {
+                self.next_index = last.next();
+                self.flight_bytes += bytes;
+                self.flights.push_back(flight);
+            }
+            ProgressState::Snapshot => {}
+        }
+    }
+
+    /// It holds everything up to `index`.
+    pub(crate) fn accepted(&mut self, index: Index) {
+        self.match_index = self.match_index.max(index);
+        self.next_index = self.next_index.max(self.match_index.next());
+        while self.flights.front().is_some_and(|flight| flight.last <= self.match_index) {
+            let flight = self.flights.pop_front().expect("the front was just looked at");
+            self.flight_bytes -= flight.bytes;
+        }
+        self.probe = None;
+        if self.state == ProgressState::Probe {
+            self.state = ProgressState::Replicate;
+            self.next_index = self.match_index.next();
+        }
+    }
+
+    /// Back to probing from `next`, but never at or below what is known to match.
+    pub(crate) fn probe_from(&mut self, next: Index) {
+        self.state = ProgressState::Probe;
+        self.next_index = next.max(self.match_index.next());
+        self.flights.clear();
+        self.flight_bytes = 0;
+        self.probe = None;
+    }
+
+    /// Whether a rejection of the append behind `prev` says something new (C-10: a late one
+    /// must not move anything).
+    pub(crate) fn is_current_rejection(&self, prev: Index) -> bool {
+        match self.state {
+            ProgressState::Probe => self.probe.is_some() && prev == self.next_index.previous(),
+            ProgressState::Replicate => prev > self.match_index,
+            ProgressState::Snapshot => false,
+        }
+    }
+
+    /// It answered `round`, and its log ends at `last`: what was sent before that round and
+    /// does not show was lost. So was an acknowledgement that is missing since `overdue`; a
+    /// younger one may still wait for the follower's sync.
+    pub(crate) fn answered_round(&mut self, round: u64, last: Index, overdue: Moment) {
+        self.acked_round = self.acked_round.max(round);
+        let lost =
+            |flight: &Flight| flight.round < round && (last < flight.last || flight.sent < overdue);
+        match self.state {
+            ProgressState::Probe if self.probe.as_ref().is_some_and(lost) => self.probe = None,
+            ProgressState::Replicate if self.flights.front().is_some_and(lost) => {
+                self.probe_from(self.match_index.next());
+            }
+            ProgressState::Probe | ProgressState::Replicate | ProgressState::Snapshot => {}
+        }
+    }
+}

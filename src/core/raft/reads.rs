@@ -1,0 +1,83 @@
+//! Linearizable reads without the log: ReadIndex (dissertation §6.4).
+//!
+//! A read waits until the leader has committed an entry of its own term, takes the commit
+//! index, and is confirmed by a round of heartbeats that **started after it arrived**; all
+//! reads that wait share one round. It may be answered once that index is applied.
+
+use std::collections::VecDeque;
+
+use super::effects::Refusal;
+use super::node::{Node, Role};
+use super::quorum;
+use crate::types::{Index, Ticket};
+
+/// The reads of one leadership.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    /// Arrived, and in no round yet.
+    queued: Vec<Ticket>,
+    /// In a round, oldest first.
+    rounds: VecDeque<Round>,
+}
+
+#[derive(Debug)]
+struct Round {
+    number: u64,
+    index: Index,
+    tickets: Vec<Ticket>,
+}
+
+impl Reads {
+    /// Every read that waits.
+    pub(super) fn into_tickets(self) -> Vec<Ticket> {
+        let rounds = self.rounds.into_iter().flat_map(|round| round.tickets);
+        rounds.chain(self.queued).collect()
+    }
+}
+
+impl Node {
+    pub(super) fn read(&mut self, tickets: Vec<Ticket>) {
+        match (&mut self.role, self.leader) {
+            (Role::Leader(leader), _) => leader.reads.queued.extend(tickets),
+            (_, leader) => {
+                let refusal = leader.map_or(Refusal::NoLeader, Refusal::NotLeader);
+                self.out.refused.extend(tickets.into_iter().map(|ticket| (ticket, refusal)));
+            }
+        }
+    }
+
+    /// Puts the queued reads into a new round, unless the term has no commit yet (B6.1).
+    pub(super) fn start_read_round(&mut self) {
+        let commit = self.commit;
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.reads.queued.is_empty() || commit < leader.term_start {
+            return;
+        }
+        let tickets = std::mem::take(&mut leader.reads.queued);
+        let number = leader.round + 1;
+        leader.reads.rounds.push_back(Round { number, index: commit, tickets });
+        self.beat();
+    }
+
+    /// Releases the reads whose round a quorum has answered. An answer to a later round
+    /// confirms the earlier ones too: leadership held after they started.
+    pub(super) fn confirm_reads(&mut self) {
+        let own = self.config.id;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let mut answered: Vec<u64> = self
+            .membership
+            .voters()
+            .map(|id| match leader.progress.get(&id) {
+                _ if id == own => leader.round,
+                Some(progress) => progress.acked_round,
+                None => 0,
+            })
+            .collect();
+        let confirmed = quorum::reached(&mut answered);
+        while leader.reads.rounds.front().is_some_and(|round| round.number <= confirmed) {
+            let round = leader.reads.rounds.pop_front().expect("the front was just looked at");
+            let ready = round.tickets.into_iter().map(|ticket| (ticket, round.index));
+            self.out.reads.extend(ready);
+        }
+    }
+}
