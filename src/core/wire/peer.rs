@@ -1,1 +1,252 @@
 //! The nodes' protocol: a handshake, then Raft's messages, one direction per connection.
+//!
+//! The node that dials sends; the node that accepts only answers the handshake. A websocket
+//! message carries one or more MessagePack values, compact (structs as arrays), because both
+//! ends are of one version: the handshake compares [`PROTOCOL_VERSION`].
+//!
+//! ```text
+//!   dialler                                   acceptor
+//!     Hello { who, whom, cluster, nonce }  ─►
+//!                                          ◄─  Challenge { nonce, incarnation, proof }
+//!     Proof { proof }                      ─►
+//!                                          ◄─  Welcome            (or Refused, at any point)
+//!     messages of Raft                     ─►
+//! ```
+//!
+//! With a shared secret each side proves that it knows it by an HMAC over both nonces and both
+//! names; without one the proofs are empty.
+
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use crate::raft::Message;
+use crate::types::NodeId;
+
+/// Where a node's peer address takes connections.
+pub const RAFT_PATH: &str = "/v1/raft";
+
+/// Raised with every change that an older node would not understand.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The longest websocket message during a handshake, in bytes.
+pub const HANDSHAKE_BYTES: usize = 4_096;
+
+/// The messages of a handshake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Handshake {
+    /// Dialler: who I am and whom I mean to reach.
+    Hello(PeerHello),
+    /// Acceptor: that is me; prove that you know the secret, as I do.
+    Challenge(Challenge),
+    /// Dialler: here is the proof; empty without a secret.
+    Proof(Bytes),
+    /// Acceptor: messages may flow.
+    Welcome,
+    /// Acceptor: no, and why.
+    Refused(Refused),
+}
+
+/// A dialler's introduction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerHello {
+    /// Its [`PROTOCOL_VERSION`].
+    pub version: u32,
+    /// Its cluster's name.
+    pub cluster: String,
+    /// Its cluster's id.
+    pub cluster_id: u64,
+    /// Its id.
+    pub from: NodeId,
+    /// The node it means to reach.
+    pub to: NodeId,
+    /// The incarnation of its disk.
+    pub incarnation: u64,
+    /// Its election timeout; it should be equal everywhere.
+    pub election_timeout_ms: u64,
+    /// Thirty-two random bytes.
+    pub nonce: Bytes,
+}
+
+/// An acceptor's answer to a `Hello` that it does not refuse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// The incarnation of its disk.
+    pub incarnation: u64,
+    /// Its election timeout.
+    pub election_timeout_ms: u64,
+    /// Thirty-two random bytes.
+    pub nonce: Bytes,
+    /// Its own proof; empty without a secret.
+    pub proof: Bytes,
+}
+
+/// Why a dialler is turned away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The kind, for the program.
+    pub why: RefusedWhy,
+    /// A sentence, for the person.
+    pub reason: String,
+}
+
+/// The kinds of refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefusedWhy {
+    /// Another protocol version.
+    Version,
+    /// Another cluster's name or id.
+    Cluster,
+    /// The dialler is not a member, or meant to reach another node.
+    Node,
+    /// The dialler's disk is not the one this node knows under its id.
+    Incarnation,
+    /// The proof is wrong.
+    Secret,
+    /// Not a handshake at all.
+    Malformed,
+}
+
+/// Who proves its knowledge of the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prover {
+    /// The side that dials.
+    Dialler,
+    /// The side that accepts.
+    Acceptor,
+}
+
+/// What a proof is made over: the prover's side, both nonces, and everything that was said of
+/// the two nodes, each with its length, so that no two handshakes share one.
+#[must_use]
+pub fn transcript(prover: Prover, hello: &PeerHello, nonce: &[u8], incarnation: u64) -> Vec<u8> {
+    let label: &[u8] = match prover {
+        Prover::Dialler => b"quorate/1 dialler",
+        Prover::Acceptor => b"quorate/1 acceptor",
+    };
+    let numbers = [
+        u64::from(hello.version),
+        hello.cluster_id,
+        hello.from.0,
+        hello.to.0,
+        hello.incarnation,
+        incarnation,
+    ];
+    let mut out = Vec::with_capacity(256);
+    for part in [label, hello.cluster.as_bytes(), &hello.nonce, nonce] {
+        out.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        out.extend_from_slice(part);
+    }
+    for number in numbers {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+    out
+}
+
+/// One handshake message as a websocket message.
+#[must_use]
+pub fn encode_handshake(message: &Handshake) -> Bytes {
+    let mut out = Vec::new();
+    rmp_serde::encode::write(&mut out, message).expect("writing to memory cannot fail");
+    out.into()
+}
+
+/// The handshake message in a websocket message.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub fn decode_handshake(bytes: &[u8]) -> Result<Handshake, String> {
+    rmp_serde::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+/// Adds a message of Raft to a websocket message.
+pub fn encode_message(out: &mut BytesMut, message: &Message) {
+    let mut writer = bytes::BufMut::writer(out);
+    rmp_serde::encode::write(&mut writer, message).expect("writing to memory cannot fail");
+}
+
+/// The messages of Raft in a websocket message.
+///
+/// # Errors
+/// What is wrong with the first one that does not decode; the connection is to be closed.
+pub fn decode_messages(frame: &[u8]) -> Result<Vec<Message>, String> {
+    let mut rest = frame;
+    let mut messages = Vec::new();
+    while !rest.is_empty() {
+        let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
+        deserializer.set_max_depth(16);
+        let message = Message::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
+        messages.push(message);
+    }
+    Ok(messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::AppendOutcome;
+    use crate::types::{Entry, Index, Member, Membership, Payload, Position, Term};
+
+    fn messages() -> Vec<Message> {
+        let last = Position { term: Term(3), index: Index(9) };
+        let member = Member { id: NodeId(1), peer: "a:1".into(), client: "a:2".into() };
+        let entry = |index, payload| Entry { term: Term(3), index: Index(index), payload };
+        let entries = vec![
+            entry(10, Payload::Noop),
+            entry(11, Payload::Command(Bytes::from_static(&[0, 255, 7]))),
+            entry(12, Payload::Membership(Membership { members: vec![member] })),
+        ];
+        vec![
+            Message::PreVote { term: Term(4), last },
+            Message::RequestVoteReply { term: Term(4), granted: true },
+            Message::AppendEntries { term: Term(4), prev: last, commit: Index(8), entries },
+            Message::AppendEntriesReply {
+                term: Term(4),
+                prev: Index(9),
+                outcome: AppendOutcome::Rejected(last),
+            },
+            Message::Heartbeat { term: Term(4), commit: Index(8), round: 77 },
+        ]
+    }
+
+    #[test]
+    fn messages_come_back_as_they_went_many_in_a_frame() {
+        let mut frame = BytesMut::new();
+        for message in messages() {
+            encode_message(&mut frame, &message);
+        }
+        assert_eq!(decode_messages(&frame), Ok(messages()));
+    }
+
+    #[test]
+    fn a_frame_cut_anywhere_is_an_error_or_holds_fewer_messages_and_never_panics() {
+        let mut frame = BytesMut::new();
+        for message in messages() {
+            encode_message(&mut frame, &message);
+        }
+        for cut in 0..frame.len() {
+            if let Ok(some) = decode_messages(&frame[..cut]) {
+                assert!(messages().starts_with(&some) && some.len() < messages().len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_transcript_depends_on_each_of_its_parts() {
+        let hello = PeerHello {
+            version: 1,
+            cluster: "demo".into(),
+            cluster_id: 5,
+            from: NodeId(1),
+            to: NodeId(2),
+            incarnation: 6,
+            election_timeout_ms: 500,
+            nonce: Bytes::from_static(b"abc"),
+        };
+        let base = transcript(Prover::Dialler, &hello, b"xyz", 7);
+        assert_ne!(base, transcript(Prover::Acceptor, &hello, b"xyz", 7));
+        assert_ne!(base, transcript(Prover::Dialler, &hello, b"xyy", 7));
+        assert_ne!(base, transcript(Prover::Dialler, &hello, b"xyz", 8));
+        let other = PeerHello { from: NodeId(3), ..hello };
+        assert_ne!(base, transcript(Prover::Dialler, &other, b"xyz", 7));
+    }
+}
