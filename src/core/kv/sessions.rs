@@ -1,0 +1,292 @@
+//! The sessions: the cluster clock, deadlines, and each session's replies (dissertation §6.3).
+//!
+//! Of each session the state keeps the replies of its newest writes, by id, and a mark: every
+//! id at or below it is forgotten.
+//!
+//! ```text
+//!      forgotten          cached replies: 6 8 9          never seen: 7, and all above 9
+//!  ──────────────┤5├────────────────────────────────────────────────────────────────► id
+//!  stale_request      the reply of the first execution    executed, then cached
+//! ```
+//!
+//! The mark rises when the client acknowledges (`acked`) and when more than `window` replies
+//! are kept. An id below the mark that never arrived is refused as well, so it will never be
+//! executed; a client that keeps its ids within `window` of its oldest unanswered one never
+//! meets this.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use super::digest::{self, Tally};
+use crate::types::Index;
+use crate::wire::client::{ErrorCode, Failure, KeyValue, OpResult, Success};
+
+/// What a session is counted with: its numbers, its deadline and its share of the maps.
+const SESSION_OVERHEAD_BYTES: u64 = 256;
+
+/// What a cached reply is counted with beside the bytes that it bears.
+const REPLY_OVERHEAD_BYTES: u64 = 192;
+
+/// All sessions, and the clock that ends them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sessions {
+    clock_ms: u64,
+    map: OrdMap<u64, Session>,
+    /// Every session as (deadline, id): the order of expiry.
+    deadlines: OrdSet<(u64, u64)>,
+    tally: Tally,
+}
+
+/// One client's identity.
+#[derive(Clone, Debug)]
+struct Session {
+    id: u64,
+    ttl_ms: u64,
+    window: u64,
+    deadline_ms: u64,
+    /// Every id up to this one is forgotten.
+    forgotten: u64,
+    /// Shared, because a persistent map moves and copies what it holds.
+    replies: OrdMap<u64, Arc<Reply>>,
+    /// Of the session's own numbers.
+    own: Tally,
+    /// Of its replies.
+    cached: Tally,
+}
+
+#[derive(Debug)]
+struct Reply {
+    result: OpResult,
+    tally: Tally,
+}
+
+impl Sessions {
+    pub(super) fn clock_ms(&self) -> u64 {
+        self.clock_ms
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    pub(super) fn contains(&self, session: u64) -> bool {
+        self.map.contains_key(&session)
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The tally, counted anew from every session and reply.
+    pub(super) fn recount(&self) -> Tally {
+        let mut tally = Tally::default();
+        for (id, session) in &self.map {
+            tally.add(session.own_tally());
+            for (request, reply) in &session.replies {
+                tally.add(reply_tally(*id, *request, &reply.result));
+            }
+        }
+        tally
+    }
+
+    /// Makes the session whose id is `index`.
+    pub(super) fn open(
+        &mut self,
+        index: Index,
+        ttl_ms: u64,
+        window: u64,
+        max_sessions: u64,
+    ) -> OpResult {
+        if self.len() >= max_sessions {
+            return Err(too_many_sessions(max_sessions));
+        }
+        let deadline_ms = self.clock_ms.saturating_add(ttl_ms);
+        let session = Session::new(index.0, ttl_ms, window.max(1), deadline_ms);
+        self.tally.add(session.tally());
+        self.deadlines.insert((deadline_ms, session.id));
+        self.map.insert(session.id, session);
+        Ok(Success::Empty)
+    }
+
+    /// Moves a session's deadline.
+    pub(super) fn keep_alive(&mut self, session: u64) -> OpResult {
+        let touched = self.with(session, |_| Success::Empty);
+        touched.ok_or_else(|| session_expired(session))
+    }
+
+    /// Ends a session. One that is gone already is no error: what was asked for is so.
+    pub(super) fn close(&mut self, session: u64) -> OpResult {
+        if let Some(session) = self.map.remove(&session) {
+            self.deadlines.remove(&(session.deadline_ms, session.id));
+            self.tally.remove(session.tally());
+        }
+        Ok(Success::Empty)
+    }
+
+    /// Advances the clock and ends the sessions whose deadline it reaches, in order of
+    /// (deadline, id).
+    pub(super) fn advance(&mut self, advance_ms: u64) {
+        self.clock_ms = self.clock_ms.saturating_add(advance_ms);
+        while let Some((deadline_ms, id)) = self.deadlines.get_min().copied()
+            && deadline_ms <= self.clock_ms
+        {
+            self.deadlines.remove(&(deadline_ms, id));
+            let session = self.map.remove(&id).expect("every deadline has its session");
+            self.tally.remove(session.tally());
+        }
+    }
+
+    /// Gives the reply of the session's write `id`, and runs `execute` to make it if this id
+    /// never ran: the rule of at most once.
+    pub(super) fn once(
+        &mut self,
+        session: u64,
+        id: u64,
+        acked: u64,
+        execute: impl FnOnce() -> OpResult,
+    ) -> OpResult {
+        let answered = self.with(session, |session| session.once(id, acked, execute));
+        answered.unwrap_or_else(|| Err(session_expired(session)))
+    }
+
+    /// Lets `act` change a session, moves its deadline, and keeps the tally true.
+    fn with<R>(&mut self, id: u64, act: impl FnOnce(&mut Session) -> R) -> Option<R> {
+        let session = self.map.get_mut(&id)?;
+        self.tally.remove(session.tally());
+        let deadline_ms = self.clock_ms.saturating_add(session.ttl_ms);
+        if deadline_ms != session.deadline_ms {
+            self.deadlines.remove(&(session.deadline_ms, id));
+            self.deadlines.insert((deadline_ms, id));
+            session.deadline_ms = deadline_ms;
+        }
+        let result = act(session);
+        session.own = session.own_tally();
+        self.tally.add(session.tally());
+        Some(result)
+    }
+}
+
+impl Session {
+    fn new(id: u64, ttl_ms: u64, window: u64, deadline_ms: u64) -> Self {
+        let (replies, own, cached) = (OrdMap::new(), Tally::default(), Tally::default());
+        let mut session =
+            Self { id, ttl_ms, window, deadline_ms, forgotten: 0, replies, own, cached };
+        session.own = session.own_tally();
+        session
+    }
+
+    fn own_tally(&self) -> Tally {
+        let numbers = [self.id, self.ttl_ms, self.window, self.deadline_ms, self.forgotten];
+        Tally { hash: digest::session(numbers), bytes: SESSION_OVERHEAD_BYTES }
+    }
+
+    /// The tally of the session and its replies.
+    fn tally(&self) -> Tally {
+        let mut tally = self.own;
+        tally.add(self.cached);
+        tally
+    }
+
+    /// The acknowledgement is heeded last: what it lets go must not change what this very
+    /// request is answered.
+    fn once(&mut self, id: u64, acked: u64, execute: impl FnOnce() -> OpResult) -> OpResult {
+        if id == 0 {
+            return Err(id_zero());
+        }
+        if id <= self.forgotten {
+            return Err(stale(id, self.forgotten));
+        }
+        let result = match self.replies.get(&id) {
+            Some(reply) => reply.result.clone(),
+            None => self.cache(id, execute()),
+        };
+        self.forget(acked.min(id - 1));
+        self.keep_to_window();
+        result
+    }
+
+    fn cache(&mut self, id: u64, result: OpResult) -> OpResult {
+        let tally = reply_tally(self.id, id, &result);
+        self.cached.add(tally);
+        self.replies.insert(id, Arc::new(Reply { result: result.clone(), tally }));
+        result
+    }
+
+    /// Forgets every reply up to and including `mark`.
+    fn forget(&mut self, mark: u64) {
+        if mark <= self.forgotten {
+            return;
+        }
+        self.forgotten = mark;
+        while let Some((id, _)) = self.replies.get_min()
+            && *id <= mark
+        {
+            self.forget_smallest();
+        }
+    }
+
+    fn keep_to_window(&mut self) {
+        while self.replies.len() as u64 > self.window {
+            self.forget_smallest();
+        }
+    }
+
+    fn forget_smallest(&mut self) {
+        let Some(id) = self.replies.get_min().map(|(id, _)| *id) else { return };
+        let reply = self.replies.remove(&id).expect("the smallest reply is there");
+        self.cached.remove(reply.tally);
+        self.forgotten = self.forgotten.max(id);
+    }
+}
+
+fn reply_tally(session: u64, id: u64, result: &OpResult) -> Tally {
+    let bytes = REPLY_OVERHEAD_BYTES + reply_bytes(result);
+    Tally { hash: digest::reply(session, id, result), bytes }
+}
+
+/// The bytes that a reply bears. A value that the data bears as well is counted twice: when it
+/// leaves the data, the reply still holds it. A failure's message counts as nothing, because
+/// its wording may differ between versions.
+fn reply_bytes(result: &OpResult) -> u64 {
+    match result {
+        Ok(Success::Put { previous, .. } | Success::Delete { previous, .. }) => {
+            previous.iter().flatten().map(entry_bytes).sum()
+        }
+        Ok(Success::CompareAndSwap { entry, .. }) => entry.iter().map(entry_bytes).sum(),
+        Ok(_) | Err(_) => 0,
+    }
+}
+
+fn entry_bytes(entry: &KeyValue) -> u64 {
+    entry.key.len() as u64 + entry.value.len() as u64
+}
+
+fn session_expired(session: u64) -> Failure {
+    let message = format!(
+        "session {session} does not exist or has expired: open a new one, and take what was in \
+         flight as unknown"
+    );
+    Failure::new(ErrorCode::SessionExpired, message)
+}
+
+fn id_zero() -> Failure {
+    let message = "the request's `id` is 0: the ids of a session's writes start at 1";
+    Failure::new(ErrorCode::BadRequest, message)
+}
+
+fn stale(id: u64, forgotten: u64) -> Failure {
+    let message = format!(
+        "request {id} is not executed again: this session's replies up to {forgotten} are \
+         acknowledged or beyond its window, and forgotten"
+    );
+    Failure::new(ErrorCode::StaleRequest, message)
+}
+
+fn too_many_sessions(max_sessions: u64) -> Failure {
+    let message = format!(
+        "the cluster has its {max_sessions} sessions already: retry when some have ended or \
+         expired"
+    );
+    Failure::new(ErrorCode::Overloaded, message)
+}

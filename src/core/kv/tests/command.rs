@@ -1,0 +1,87 @@
+use super::*;
+use crate::kv::CommandError;
+use crate::wire::client::{Op, Put};
+
+fn all_commands() -> Vec<Command> {
+    let mut commands = vec![
+        Command::OpenSession { ttl_ms: 60_000, window: 1_024, max_sessions: u64::MAX },
+        Command::KeepAlive { session: 7 },
+        Command::CloseSession { session: 7 },
+        Command::Clock { advance_ms: 1_000 },
+    ];
+    let ops = [
+        put("k", "v"),
+        append("k", ""),
+        WriteOp::Delete { key: bytes("k"), return_previous: true },
+        swap("k", Expect::Absent, Some("v")),
+        swap("k", Expect::Value(bytes("old")), None),
+        swap("k", Expect::ModRevision(9), Some("")),
+        increment("k", i64::MIN),
+    ];
+    commands.extend(ops.map(|op| Command::Write {
+        session: u64::MAX,
+        id: 1,
+        acked: 0,
+        value_bytes: 1,
+        op,
+    }));
+    commands
+}
+
+#[test]
+fn every_command_survives_the_log() {
+    for command in all_commands() {
+        assert_eq!(Command::decode(&command.encode()), Ok(command));
+    }
+}
+
+#[test]
+fn the_format_of_the_log_does_not_change_unnoticed() {
+    let command = Command::Write { session: 5, id: 2, acked: 1, value_bytes: 9, op: put("k", "v") };
+    let golden = b"\x01\x81\xa1w\x95\x05\x02\x01\x09\x81\xa1p\x93\xc4\x01k\xc4\x01v\xc2";
+    assert_eq!(command.encode(), &golden[..]);
+}
+
+#[test]
+fn a_cut_command_is_refused_at_every_length() {
+    for command in all_commands() {
+        let whole = command.encode();
+        for length in 0..whole.len() {
+            assert!(Command::decode(&whole.slice(..length)).is_err(), "{command:?} at {length}");
+        }
+    }
+}
+
+#[test]
+fn bytes_behind_a_command_are_refused() {
+    let mut buffer = Command::KeepAlive { session: 7 }.encode().to_vec();
+    buffer.push(0);
+    assert!(matches!(Command::decode(&Bytes::from(buffer)), Err(CommandError::Malformed(_))));
+}
+
+#[test]
+fn a_format_from_the_future_is_named() {
+    let mut buffer = Command::KeepAlive { session: 7 }.encode().to_vec();
+    buffer[0] = 2;
+    assert_eq!(Command::decode(&Bytes::from(buffer)), Err(CommandError::Format(2)));
+    assert_eq!(Command::decode(&Bytes::new()), Err(CommandError::Empty));
+}
+
+#[test]
+fn decoded_values_do_not_keep_the_entry_alive() {
+    let op = put("k", &"v".repeat(1_000));
+    let entry = Command::Write { session: 0, id: 0, acked: 0, value_bytes: 0, op }.encode();
+    let Ok(Command::Write { op: WriteOp::Put { value, .. }, .. }) = Command::decode(&entry) else {
+        panic!("a put is decoded as a put");
+    };
+    assert!(!entry.as_ptr_range().contains(&value.as_ptr()));
+}
+
+#[test]
+fn only_operations_that_write_become_commands() {
+    let op = Op::Put(Put { key: bytes("k"), value: bytes("v"), ..Put::default() });
+    assert_eq!(WriteOp::from_op(&op), Some(put("k", "v")));
+    for op in [Op::Ping, Op::Bye, Op::Get(Default::default()), Op::Status, Op::Members] {
+        assert_eq!(WriteOp::from_op(&op), None);
+    }
+}
