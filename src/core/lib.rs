@@ -27,6 +27,8 @@
 //! | session | a client's identity, within which each write id is executed at most once |
 //! | revision | the store's version: every write that changes something raises it by one |
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 pub mod client;
 pub mod fs;
 pub mod kv;

@@ -11,7 +11,12 @@ use crate::types::NodeId;
 
 mod decode;
 mod encode;
+mod op;
 mod replies;
+
+pub use decode::{Decoded, Malformed, Requests};
+pub use encode::{encode_reply, encode_request, encode_result};
+pub use replies::{RawReply, Replies, decode_success};
 
 /// The sub-protocol's path on the client address.
 pub const SESSION_PATH: &str = "/v1/session";

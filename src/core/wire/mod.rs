@@ -2,5 +2,8 @@
 //! ([`peer`]).
 
 pub mod client;
+pub mod pack;
 pub mod peer;
 pub mod scan;
+#[cfg(test)]
+mod tests;

@@ -143,6 +143,9 @@ pub fn transcript(prover: Prover, hello: &PeerHello, nonce: &[u8], incarnation: 
 }
 
 /// One handshake message as a websocket message.
+///
+/// # Panics
+/// Never: writing into memory cannot fail.
 #[must_use]
 pub fn encode_handshake(message: &Handshake) -> Bytes {
     let mut out = Vec::new();
@@ -159,6 +162,9 @@ pub fn decode_handshake(bytes: &[u8]) -> Result<Handshake, String> {
 }
 
 /// Adds a message of Raft to a websocket message.
+///
+/// # Panics
+/// Never: writing into memory cannot fail.
 pub fn encode_message(out: &mut BytesMut, message: &Message) {
     let mut writer = bytes::BufMut::writer(out);
     rmp_serde::encode::write(&mut writer, message).expect("writing to memory cannot fail");
