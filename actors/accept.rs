@@ -1,0 +1,203 @@
+//! The accepting side of a peer's connection: proves who dials, then hands its messages to
+//! raft. One task for each connection; it ends with its socket.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix::Addr;
+use actix_web::{HttpRequest, HttpResponse, web};
+use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Session};
+use futures_util::StreamExt;
+use quorate_core::types::NodeId;
+use quorate_core::wire::peer::{
+    Challenge, HANDSHAKE_BYTES, Handshake, PeerHello, Prover, Refused, RefusedWhy,
+    decode_handshake, decode_messages, encode_handshake,
+};
+
+use crate::guard::{FrameLimit, guarded};
+use crate::handshake::{
+    Incarnations, judge_hello, judge_incarnation, nonce, proof_holds, prove, refused,
+};
+use crate::messages::Received;
+use crate::raft::RaftActor;
+use crate::settings::{Settings, peer_frame_bytes};
+use crate::view::View;
+
+/// What the accepting side shares.
+#[derive(Clone)]
+pub struct Acceptor {
+    /// The node's settings.
+    pub settings: Arc<Settings>,
+    /// Who the members are.
+    pub view: Arc<View>,
+    /// Whose disks are known.
+    pub incarnations: Arc<Mutex<dyn Incarnations>>,
+    /// Who gets the messages.
+    pub raft: Addr<RaftActor>,
+    /// When something was last said about a refusal.
+    pub complained: Arc<Mutex<Option<(String, Instant)>>>,
+}
+
+const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
+
+/// `GET /v1/raft`, the peers' websocket.
+///
+/// # Errors
+/// When the request is no websocket upgrade.
+pub async fn upgrade(
+    request: HttpRequest,
+    body: web::Payload,
+    acceptor: web::Data<Acceptor>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let limit = FrameLimit::new(HANDSHAKE_BYTES);
+    let body = guarded(&request, body, limit.clone()).await?;
+    let (response, session, stream) = actix_ws::handle(&request, body)?;
+    let most = peer_frame_bytes(&acceptor.settings);
+    let stream = stream.max_frame_size(most).aggregate_continuations().max_continuation_size(most);
+    let from = request.peer_addr().map(|address| address.to_string()).unwrap_or_default();
+    actix_rt::spawn(serve(acceptor.get_ref().clone(), session, stream, limit, from));
+    Ok(response)
+}
+
+async fn serve(
+    acceptor: Acceptor,
+    mut session: Session,
+    mut stream: AggregatedMessageStream,
+    limit: FrameLimit,
+    address: String,
+) {
+    let shaken =
+        tokio::time::timeout(HANDSHAKE_TIME, acceptor.shake_hands(&mut session, &mut stream));
+    let peer = match shaken.await {
+        Ok(Ok(peer)) => peer,
+        Ok(Err(refusal)) => {
+            acceptor.complain(&address, &refusal.reason);
+            let bytes = encode_handshake(&Handshake::Refused(refusal));
+            drop(session.binary(bytes).await);
+            drop(session.close(Some(CloseCode::Policy.into())).await);
+            return;
+        }
+        Err(_) => {
+            drop(session.close(Some(CloseCode::Policy.into())).await);
+            return;
+        }
+    };
+    limit.set(peer_frame_bytes(&acceptor.settings));
+    log::info!("peer: node {peer} connected from {address}");
+    let ended = acceptor.receive(peer, &mut session, &mut stream).await;
+    let ended = limit.exceeded().map_or(ended, |bytes| format!("a frame of {bytes} bytes"));
+    log::info!("peer: node {peer} disconnected: {ended}");
+    let reason = CloseReason { code: CloseCode::Normal, description: Some(ended) };
+    drop(session.close(Some(reason)).await);
+}
+
+impl Acceptor {
+    async fn shake_hands(
+        &self,
+        session: &mut Session,
+        stream: &mut AggregatedMessageStream,
+    ) -> Result<NodeId, Refused> {
+        let Handshake::Hello(hello) = hear(stream).await? else {
+            return Err(refused(RefusedWhy::Malformed, "the handshake begins with Hello".into()));
+        };
+        let members: Vec<NodeId> = self.view.raft().membership.voters().collect();
+        judge_hello(&self.settings, &members, &hello)?;
+        let challenge = self.challenge(&hello);
+        say(session, &Handshake::Challenge(challenge.clone())).await?;
+        let Handshake::Proof(proof) = hear(stream).await? else {
+            return Err(refused(RefusedWhy::Malformed, "a proof was to follow".into()));
+        };
+        self.judge_proof(&hello, &challenge, &proof)?;
+        self.judge_disk(&hello)?;
+        say(session, &Handshake::Welcome).await?;
+        Ok(hello.from)
+    }
+
+    fn challenge(&self, hello: &PeerHello) -> Challenge {
+        let settings = &self.settings;
+        let (nonce, incarnation) = (nonce(), settings.incarnation);
+        let secret = settings.secret.as_deref();
+        let proof = prove(secret, Prover::Acceptor, hello, &nonce, incarnation);
+        let election_timeout_ms = crate::view::millis(settings.raft.election_timeout);
+        Challenge { incarnation, election_timeout_ms, nonce, proof }
+    }
+
+    fn judge_proof(
+        &self,
+        hello: &PeerHello,
+        challenge: &Challenge,
+        proof: &[u8],
+    ) -> Result<(), Refused> {
+        let secret = self.settings.secret.as_deref();
+        let (nonce, incarnation) = (&challenge.nonce, challenge.incarnation);
+        let expected = prove(secret, Prover::Dialler, hello, nonce, incarnation);
+        if proof_holds(&expected, proof) {
+            return Ok(());
+        }
+        let text = format!(
+            "node {} does not prove the shared secret: cluster.secret_file must be the same everywhere",
+            hello.from
+        );
+        Err(refused(RefusedWhy::Secret, text))
+    }
+
+    fn judge_disk(&self, hello: &PeerHello) -> Result<(), Refused> {
+        let mut known = self.incarnations.lock().unwrap_or_else(PoisonError::into_inner);
+        judge_incarnation(&mut *known, hello.from, hello.incarnation)
+    }
+
+    /// Hands over what comes in until the connection ends; says why it ended.
+    async fn receive(
+        &self,
+        peer: NodeId,
+        session: &mut Session,
+        stream: &mut AggregatedMessageStream,
+    ) -> String {
+        while let Some(message) = stream.next().await {
+            match message {
+                Ok(AggregatedMessage::Binary(frame)) => match decode_messages(&frame) {
+                    Ok(messages) => self.raft.do_send(Received { from: peer, messages }),
+                    Err(error) => return format!("a frame that does not decode: {error}"),
+                },
+                Ok(AggregatedMessage::Ping(bytes)) => drop(session.pong(&bytes).await),
+                Ok(AggregatedMessage::Pong(_)) => {}
+                Ok(AggregatedMessage::Text(_)) => return "a text frame".to_owned(),
+                Ok(AggregatedMessage::Close(_)) => return "closed".to_owned(),
+                Err(error) => return error.to_string(),
+            }
+        }
+        "connection lost".to_owned()
+    }
+
+    /// One line a minute for each reason.
+    fn complain(&self, address: &str, reason: &str) {
+        let mut last = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = last
+            .as_ref()
+            .is_none_or(|(said, when)| said != reason || when.elapsed() >= Duration::from_secs(60));
+        if fresh {
+            log::warn!("peer: refused a connection from {address}: {reason}");
+            *last = Some((reason.to_owned(), Instant::now()));
+        }
+    }
+}
+
+async fn say(session: &mut Session, message: &Handshake) -> Result<(), Refused> {
+    let sent = session.binary(encode_handshake(message)).await;
+    sent.map_err(|closed| refused(RefusedWhy::Malformed, closed.to_string()))
+}
+
+async fn hear(stream: &mut AggregatedMessageStream) -> Result<Handshake, Refused> {
+    let malformed = |what: String| refused(RefusedWhy::Malformed, what);
+    loop {
+        match stream.next().await {
+            Some(Ok(AggregatedMessage::Binary(bytes))) => {
+                return decode_handshake(&bytes).map_err(malformed);
+            }
+            Some(Ok(AggregatedMessage::Ping(_) | AggregatedMessage::Pong(_))) => {}
+            Some(Ok(_)) => return Err(malformed("not a handshake".to_owned())),
+            Some(Err(error)) => return Err(malformed(error.to_string())),
+            None => return Err(malformed("closed during the handshake".to_owned())),
+        }
+    }
+}

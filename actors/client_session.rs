@@ -1,0 +1,252 @@
+//! ClientSessionActor: one connection of a client. Decodes its requests, hands them on in
+//! batches, and packs the answers into as few messages as there are moments to send.
+//!
+//! Its bounds: at most `window` requests are unanswered, and no more than `reply_bytes` of
+//! replies wait for the socket; beyond either, the rest of what has arrived stays undecoded
+//! and the socket is not read.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use bytes::BytesMut;
+use quorate_core::wire::client::{
+    Decoded, Failure, Limits, Malformed, OpResult, Requests, encode_reply, encode_result,
+};
+use tokio::sync::mpsc;
+
+use crate::messages::{Answered, Close, Drain, Frame, SocketClosed, Written};
+use crate::metrics::Metrics;
+use crate::raft::RaftActor;
+use crate::reply::Reply;
+use crate::session_io::{Gate, Outgoing};
+use crate::session_requests::Batch;
+use crate::state_machine::StateMachineActor;
+use crate::view::View;
+
+/// What every session of a node shares.
+#[derive(Clone)]
+pub struct Shared {
+    /// Who takes writes and linearizable reads.
+    pub raft: Addr<RaftActor>,
+    /// Who takes stale reads and status.
+    pub state_machine: Addr<StateMachineActor>,
+    /// The node's newest state.
+    pub view: Arc<View>,
+    /// The counters.
+    pub metrics: Metrics,
+    /// The clients' limits.
+    pub limits: Limits,
+    /// How many sessions the state may have.
+    pub max_sessions: u64,
+    /// How many bytes of replies may wait for a socket.
+    pub reply_bytes: usize,
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// No `hello` yet.
+    New,
+    /// `hello` is being answered; 0 asks for a new session.
+    Greeting(u64),
+    /// In a session; 0 is sessionless.
+    Open(u64),
+    /// `bye` is being answered, or the socket is to be closed.
+    Leaving,
+}
+
+/// The actor of one connection.
+pub struct ClientSessionActor {
+    pub(crate) connection: u64,
+    pub(crate) shared: Shared,
+    gate: Gate,
+    outgoing: mpsc::UnboundedSender<Outgoing>,
+    pub(crate) standing: Standing,
+    /// Arrived, and not decoded yet.
+    frames: VecDeque<Requests>,
+    unanswered: u64,
+    answers: VecDeque<(u64, OpResult)>,
+    draining: bool,
+    /// Bytes handed to the socket's task and not yet written.
+    unsent: usize,
+    /// When the session was last kept alive through the log.
+    pub(crate) kept_alive: Instant,
+    pub(crate) bye: Option<u64>,
+    /// Why `hello` failed: the answer to what was sent behind it.
+    pub(crate) unwelcome: Option<Failure>,
+}
+
+/// Replies are handed to the socket in messages of about this size.
+const MESSAGE_BYTES: usize = 64 << 10;
+/// How often a silent client is pinged.
+const PING_EVERY: Duration = Duration::from_secs(15);
+
+impl ClientSessionActor {
+    /// An actor for a connection of that number.
+    pub fn new(
+        connection: u64,
+        shared: Shared,
+        gate: Gate,
+        outgoing: mpsc::UnboundedSender<Outgoing>,
+    ) -> Self {
+        Self {
+            connection,
+            shared,
+            gate,
+            outgoing,
+            standing: Standing::New,
+            frames: VecDeque::new(),
+            unanswered: 0,
+            answers: VecDeque::new(),
+            draining: false,
+            unsent: 0,
+            kept_alive: Instant::now(),
+            bye: None,
+            unwelcome: None,
+        }
+    }
+
+    fn full(&self) -> bool {
+        self.unanswered >= self.shared.limits.window || self.unsent >= self.shared.reply_bytes
+    }
+
+    /// Decodes and hands on as much as the bounds allow.
+    fn take_requests(&mut self, ctx: &mut Context<Self>) {
+        let mut batch = Batch::default();
+        while !self.full() && !matches!(self.standing, Standing::Greeting(_) | Standing::Leaving) {
+            let Some(requests) = self.frames.front_mut() else { break };
+            match requests.next() {
+                None => drop(self.frames.pop_front()),
+                Some(Ok(Decoded::Request(request))) => self.take(request, &mut batch, ctx),
+                Some(Ok(Decoded::Refused { id, failure })) => self.answer(id, Err(failure), ctx),
+                Some(Err(Malformed { close_code, reason })) => self.close(close_code, &reason),
+            }
+        }
+        batch.send(&self.shared);
+        self.gate.set(self.frames.is_empty() && !self.full());
+    }
+
+    pub(crate) fn reply(&mut self, id: u64, ctx: &mut Context<Self>) -> Reply {
+        self.unanswered += 1;
+        Reply::session(self.connection, ctx.address().recipient(), id)
+    }
+
+    pub(crate) fn answer(&mut self, id: u64, result: OpResult, ctx: &mut Context<Self>) {
+        if let Err(failure) = &result {
+            self.shared.metrics.failed(failure.code.as_str());
+        }
+        self.answers.push_back((id, result));
+        if !self.draining {
+            self.draining = true;
+            ctx.notify(Drain);
+        }
+    }
+
+    /// Packs answers while the socket keeps up.
+    fn flush(&mut self) {
+        while self.unsent < self.shared.reply_bytes && !self.answers.is_empty() {
+            let mut message = BytesMut::new();
+            while message.len() < MESSAGE_BYTES
+                && let Some((id, result)) = self.answers.pop_front()
+            {
+                encode_reply(&mut message, id, &encode_result(&result));
+                if self.bye == Some(id) && result.is_ok() {
+                    self.standing = Standing::Leaving;
+                }
+            }
+            self.unsent += message.len();
+            drop(self.outgoing.send(Outgoing::Replies(message.freeze())));
+        }
+        if self.standing == Standing::Leaving && self.answers.is_empty() && self.bye.is_some() {
+            self.close(1000, "bye");
+        }
+    }
+
+    fn close(&mut self, code: u16, reason: &str) {
+        if code != 1000 {
+            log::debug!("client: connection {} closed: {code} {reason}", self.connection);
+        }
+        self.standing = Standing::Leaving;
+        self.frames.clear();
+        self.bye = None;
+        // A close frame's reason has at most 123 bytes (RFC 6455 §5.5).
+        let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
+        let reason = reason.get(..end.unwrap_or(0)).unwrap_or_default().to_owned();
+        drop(self.outgoing.send(Outgoing::Close(code, reason)));
+    }
+}
+
+impl Actor for ClientSessionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.shared.metrics.connections.inc();
+        ctx.run_interval(PING_EVERY, |session, _| drop(session.outgoing.send(Outgoing::Ping)));
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.shared.metrics.connections.dec();
+    }
+}
+
+impl Handler<Frame> for ClientSessionActor {
+    type Result = ();
+    fn handle(&mut self, Frame(frame): Frame, ctx: &mut Self::Context) {
+        self.frames.push_back(Requests::new(&frame, &self.shared.limits));
+        self.take_requests(ctx);
+    }
+}
+
+impl Handler<Answered> for ClientSessionActor {
+    type Result = ();
+    fn handle(&mut self, Answered(outcomes): Answered, ctx: &mut Self::Context) {
+        for (id, outcome) in outcomes {
+            self.unanswered -= 1;
+            let result = match self.standing {
+                Standing::Greeting(session) if id == 0 => self.greeted(session, outcome),
+                Standing::New | Standing::Greeting(_) | Standing::Open(_) | Standing::Leaving => {
+                    outcome.result
+                }
+            };
+            self.answer(id, result, ctx);
+        }
+        self.take_requests(ctx);
+    }
+}
+
+impl Handler<Drain> for ClientSessionActor {
+    type Result = ();
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
+        self.draining = false;
+        self.flush();
+        self.take_requests(ctx);
+    }
+}
+
+impl Handler<Written> for ClientSessionActor {
+    type Result = ();
+    fn handle(&mut self, Written(bytes): Written, ctx: &mut Self::Context) {
+        self.unsent = self.unsent.saturating_sub(bytes);
+        self.flush();
+        self.take_requests(ctx);
+    }
+}
+
+impl Handler<SocketClosed> for ClientSessionActor {
+    type Result = ();
+    fn handle(&mut self, SocketClosed { refusal }: SocketClosed, ctx: &mut Self::Context) {
+        let (code, reason) = refusal.unwrap_or((1000, String::new()));
+        self.close(code, &reason);
+        ctx.stop();
+    }
+}
+
+impl Handler<Close> for ClientSessionActor {
+    type Result = ();
+    fn handle(&mut self, _: Close, _: &mut Self::Context) {
+        self.flush();
+        self.close(1001, "the node stops: go to another one");
+    }
+}

@@ -1,0 +1,241 @@
+//! The task behind a PeerActor: dials the peer, proves who it is, and carries frames; for
+//! ever, with a pause between attempts.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::Recipient;
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
+use quorate_core::raft::Random;
+use quorate_core::types::NodeId;
+use quorate_core::wire::peer::{
+    HANDSHAKE_BYTES, Handshake, Prover, RAFT_PATH, RefusedWhy, decode_handshake, encode_handshake,
+};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use crate::fatal::{exit, fatal};
+use crate::handshake::{hello, judge_challenge, prove};
+use crate::messages::{LinkDown, LinkUp};
+use crate::settings::Settings;
+
+/// What a dialling task needs.
+pub struct Dial {
+    /// This node's settings.
+    pub settings: Arc<Settings>,
+    /// The peer.
+    pub peer: NodeId,
+    /// Where it is dialled.
+    pub address: String,
+    /// Bytes handed to the connection and not yet written.
+    pub queued: Arc<AtomicUsize>,
+    /// Says whether a peer's disk is the one known; see `judge_incarnation`.
+    pub incarnation_known: Box<dyn FnMut(NodeId, u64) -> Result<(), String> + Send>,
+    /// The seed of the pauses.
+    pub seed: u64,
+}
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// No message is packed together with others beyond this size.
+const PACK_BYTES: usize = 256 << 10;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
+
+/// Dials, carries, pauses, and dials again.
+pub(crate) async fn keep_connected(
+    mut dial: Dial,
+    up: Recipient<LinkUp>,
+    down: Recipient<LinkDown>,
+) {
+    let mut random = Random::new(dial.seed);
+    let mut pause = SHORTEST_PAUSE;
+    let mut said = Complaints::default();
+    loop {
+        let started = Instant::now();
+        let ended = match connect(&mut dial).await {
+            Ok(socket) => {
+                log::info!("peer: connected to node {} at {}", dial.peer, dial.address);
+                pause = SHORTEST_PAUSE;
+                said = Complaints::default();
+                dial.queued.store(0, Ordering::Relaxed);
+                let (sender, frames) = mpsc::unbounded_channel();
+                up.do_send(LinkUp(sender));
+                let ended = carry(socket, frames, &dial.queued).await;
+                log::info!("peer: lost the connection to node {}: {ended}", dial.peer);
+                ended
+            }
+            Err(error) => {
+                said.say(&dial, &error);
+                error
+            }
+        };
+        log::trace!("peer: node {}: {ended} after {:?}", dial.peer, started.elapsed());
+        down.do_send(LinkDown);
+        let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        sleep(pause / 2 + Duration::from_millis(random.below(millis))).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// What was said about a peer that cannot be reached: each sentence once a minute.
+#[derive(Default)]
+struct Complaints(Option<(String, Instant)>);
+
+impl Complaints {
+    fn say(&mut self, dial: &Dial, error: &str) {
+        let fresh = self
+            .0
+            .as_ref()
+            .is_none_or(|(last, when)| last != error || when.elapsed() >= Duration::from_secs(60));
+        if fresh {
+            log::warn!("peer: cannot reach node {} at {}: {error}", dial.peer, dial.address);
+            self.0 = Some((error.to_owned(), Instant::now()));
+        }
+    }
+}
+
+async fn connect(dial: &mut Dial) -> Result<Socket, String> {
+    match timeout(HANDSHAKE_TIME, connect_now(dial)).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("no answer within {} s", HANDSHAKE_TIME.as_secs())),
+    }
+}
+
+async fn connect_now(dial: &mut Dial) -> Result<Socket, String> {
+    let tcp = TcpStream::connect(&dial.address).await.map_err(plain)?;
+    tcp.set_nodelay(true).map_err(plain)?;
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(HANDSHAKE_BYTES))
+        .max_frame_size(Some(HANDSHAKE_BYTES))
+        .write_buffer_size(0)
+        .max_write_buffer_size(usize::MAX);
+    let url = format!("ws://{}{RAFT_PATH}", dial.address);
+    let upgraded = client_async_with_config(url, tcp, Some(config)).await;
+    let (mut socket, _) = upgraded.map_err(|error| format!("not a peer address: {error}"))?;
+    shake_hands(dial, &mut socket).await?;
+    Ok(socket)
+}
+
+async fn shake_hands(dial: &mut Dial, socket: &mut Socket) -> Result<(), String> {
+    let settings = Arc::clone(&dial.settings);
+    let hello = hello(&settings, dial.peer);
+    say(socket, &Handshake::Hello(hello.clone())).await?;
+    let challenge = match hear(socket).await? {
+        Handshake::Challenge(challenge) => challenge,
+        other => return Err(turned_away(dial, other)),
+    };
+    judge_challenge(&settings, &hello, &challenge)?;
+    (dial.incarnation_known)(dial.peer, challenge.incarnation)?;
+    let secret = settings.secret.as_deref();
+    let proof = prove(secret, Prover::Dialler, &hello, &challenge.nonce, challenge.incarnation);
+    say(socket, &Handshake::Proof(proof)).await?;
+    match hear(socket).await? {
+        Handshake::Welcome => Ok(()),
+        other => Err(turned_away(dial, other)),
+    }
+}
+
+/// A peer that knows this node under another disk has the last word: with its log and votes
+/// lost, this node must not take part (rule 11).
+fn turned_away(dial: &Dial, answer: Handshake) -> String {
+    match answer {
+        Handshake::Refused(refused) if refused.why == RefusedWhy::Incarnation => fatal(
+            exit::WRONG_DATA_DIRECTORY,
+            format_args!("node {} refuses this node: {}", dial.peer, refused.reason),
+        ),
+        Handshake::Refused(refused) => format!("refused: {}", refused.reason),
+        Handshake::Hello(_)
+        | Handshake::Challenge(_)
+        | Handshake::Proof(_)
+        | Handshake::Welcome => "an answer out of turn".to_owned(),
+    }
+}
+
+async fn say(socket: &mut Socket, message: &Handshake) -> Result<(), String> {
+    let sent = socket.send(Message::Binary(encode_handshake(message))).await;
+    sent.map_err(|error| error.to_string())
+}
+
+async fn hear(socket: &mut Socket) -> Result<Handshake, String> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Binary(bytes))) => return decode_handshake(&bytes),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(frame))) => {
+                let reason = frame.map(|frame| frame.reason.to_string()).unwrap_or_default();
+                return Err(format!("closed during the handshake: {reason}"));
+            }
+            Some(Ok(_)) => return Err("not a handshake".to_owned()),
+            Some(Err(error)) => return Err(error.to_string()),
+            None => return Err("closed during the handshake".to_owned()),
+        }
+    }
+}
+
+/// Writes frames until either side ends; says why it ended.
+async fn carry(
+    mut socket: Socket,
+    mut frames: mpsc::UnboundedReceiver<Bytes>,
+    queued: &AtomicUsize,
+) -> String {
+    loop {
+        tokio::select! {
+            biased;
+            frame = frames.recv() => {
+                let Some(first) = frame else {
+                    return "too much waits to be sent, or the node stops".to_owned();
+                };
+                let packed = pack(first, &mut frames);
+                let bytes = packed.len();
+                let sent = socket.send(Message::Binary(packed)).await;
+                let _ = queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+                    Some(now.saturating_sub(bytes))
+                });
+                if let Err(error) = sent {
+                    return error.to_string();
+                }
+            }
+            heard = socket.next() => match heard {
+                Some(Ok(Message::Close(frame))) => {
+                    return frame.map_or("closed".to_owned(), |frame| frame.reason.to_string());
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return error.to_string(),
+                None => return "closed".to_owned(),
+            },
+        }
+    }
+}
+
+/// Everything that waits, as one websocket message, up to a size.
+fn pack(first: Bytes, frames: &mut mpsc::UnboundedReceiver<Bytes>) -> Bytes {
+    if first.len() >= PACK_BYTES {
+        return first;
+    }
+    let Ok(second) = frames.try_recv() else { return first };
+    let mut packed = BytesMut::with_capacity(first.len() + second.len());
+    packed.extend_from_slice(&first);
+    packed.extend_from_slice(&second);
+    while packed.len() < PACK_BYTES
+        && let Ok(next) = frames.try_recv()
+    {
+        packed.extend_from_slice(&next);
+    }
+    packed.freeze()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn plain(error: io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        _ => error.to_string(),
+    }
+}

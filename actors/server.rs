@@ -1,0 +1,145 @@
+//! The web server: the clients' address and the peers' address, on the node's one thread.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix::prelude::*;
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header::{ORIGIN, RETRY_AFTER};
+use actix_web::{HttpRequest, HttpResponse, web};
+use quorate_core::wire::client::SESSION_PATH;
+use quorate_core::wire::peer::RAFT_PATH;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::accept::{self, Acceptor};
+use crate::client_session::{ClientSessionActor, Shared};
+use crate::guard::{FrameLimit, guarded};
+use crate::http::{self, Web};
+use crate::messages::Close;
+use crate::origin;
+use crate::session_io::{self, Gate};
+use crate::settings::Settings;
+
+/// The connections of clients that stand.
+#[derive(Clone, Default)]
+pub struct Connections(Arc<Mutex<Open>>);
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    sessions: BTreeMap<u64, (Option<IpAddr>, Addr<ClientSessionActor>)>,
+}
+
+impl Connections {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tidy(&self) {
+        self.open().sessions.retain(|_, (_, session)| session.connected());
+    }
+
+    /// Why no further connection is taken from there; `None` where one is.
+    fn refusal(&self, from: Option<IpAddr>, settings: &Settings) -> Option<String> {
+        let open = self.open();
+        let (total, most) = (open.sessions.len(), settings.queues.connections);
+        if total >= most {
+            return Some(format!("{total} connections are open, the limit is {most}"));
+        }
+        let here = open.sessions.values().filter(|(address, _)| *address == from).count();
+        let most = settings.queues.connections_per_address;
+        (here >= most).then(|| format!("{here} connections from your address, the limit is {most}"))
+    }
+
+    /// Ends them all.
+    pub fn close_all(&self) {
+        for (_, session) in self.open().sessions.values() {
+            session.do_send(Close);
+        }
+    }
+}
+
+/// What the server's handlers are made from.
+#[derive(Clone)]
+pub struct Parts {
+    /// The node's settings.
+    pub settings: Arc<Settings>,
+    /// For clients.
+    pub shared: Shared,
+    /// For peers.
+    pub acceptor: Acceptor,
+    /// The connections of clients.
+    pub connections: Connections,
+}
+
+/// The routes of both listeners; [`refusal`] keeps each to its own.
+pub fn configure(config: &mut web::ServiceConfig, parts: &Parts) {
+    let settings = &parts.settings;
+    let web = Web {
+        shared: parts.shared.clone(),
+        permits: Arc::new(Semaphore::new(settings.queues.http_requests)),
+        metrics: settings.metrics,
+    };
+    let most = usize::try_from(settings.limits.value_bytes).unwrap_or(usize::MAX);
+    config
+        .app_data(web::PayloadConfig::new(most.saturating_add(1)))
+        .app_data(web::Data::new(parts.acceptor.clone()))
+        .app_data(web::Data::new(web))
+        .app_data(web::Data::new(parts.clone()))
+        .route(RAFT_PATH, web::get().to(accept::upgrade))
+        .route(SESSION_PATH, web::get().to(upgrade))
+        .configure(|config| http::routes(config, settings.web.http));
+}
+
+/// Before anything else: whether the request came in by the right address, and whether a
+/// browser's page of elsewhere sent it. Peers have no business with pages at all.
+pub fn refusal(parts: &Parts, peers: bool, request: &ServiceRequest) -> Option<HttpResponse> {
+    if peers != (request.path() == RAFT_PATH) {
+        return Some(HttpResponse::NotFound().body("not found\n"));
+    }
+    if peers {
+        let page = request.headers().contains_key(ORIGIN);
+        return page.then(|| origin::forbidden("peers are not web pages"));
+    }
+    let why = origin::refusal(request.headers(), &parts.settings.web);
+    why.map(|why| origin::forbidden(&why))
+}
+
+/// `GET /v1/session`, the clients' websocket.
+async fn upgrade(
+    request: HttpRequest,
+    body: web::Payload,
+    parts: web::Data<Parts>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let settings = &parts.settings;
+    let from = request.peer_addr().map(|address| address.ip());
+    parts.connections.tidy();
+    if let Some(why) = parts.connections.refusal(from, settings) {
+        let body = serde_json::json!({"code": "overloaded", "message": why});
+        return Ok(HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "1")).json(body));
+    }
+    let most = client_message_bytes(settings);
+    let limit = FrameLimit::new(most);
+    let body = guarded(&request, body, limit.clone()).await?;
+    let (response, socket, stream) = actix_ws::handle(&request, body)?;
+    let stream = stream.max_frame_size(most).aggregate_continuations().max_continuation_size(most);
+    let (outgoing, out) = mpsc::unbounded_channel();
+    let gate = Gate::default();
+    let mut open = parts.connections.open();
+    open.next += 1;
+    let connection = open.next;
+    let session =
+        ClientSessionActor::new(connection, parts.shared.clone(), gate.clone(), outgoing.clone())
+            .start();
+    open.sessions.insert(connection, (from, session.clone()));
+    log::debug!("client: connection {connection} from {from:?}");
+    actix_rt::spawn(session_io::read(stream, gate, limit, outgoing, session.clone()));
+    actix_rt::spawn(session_io::write(socket, out, session));
+    Ok(response)
+}
+
+/// A message may pack several requests, so it may be longer than one.
+fn client_message_bytes(settings: &Settings) -> usize {
+    usize::try_from(settings.limits.request_bytes).unwrap_or(usize::MAX / 8) * 4
+}

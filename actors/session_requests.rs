@@ -1,0 +1,223 @@
+//! What a client's session does with each request: which actor it goes to, and as what.
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use quorate_core::kv::{Command, WriteOp};
+use quorate_core::types::Index;
+use quorate_core::wire::client::{
+    Consistency, ErrorCode, Failure, Get, Hello, Op, OpResult, Request, Success, Welcome,
+};
+
+use crate::client_session::{ClientSessionActor, Shared, Standing};
+use crate::messages::{Proposal, Propose, Query, Question, Read};
+use crate::reply::{Outcome, Reply};
+
+impl ClientSessionActor {
+    pub(crate) fn take(&mut self, request: Request, batch: &mut Batch, ctx: &mut Context<Self>) {
+        let Request { id, op, acked } = request;
+        self.shared.metrics.requested(name(&op));
+        log::trace!(
+            "request {:?}:{id} {} on connection {}",
+            self.standing,
+            name(&op),
+            self.connection
+        );
+        let session = match (self.standing, &op) {
+            (Standing::New, Op::Hello(hello)) => return self.greet(hello, batch, ctx),
+            (Standing::Open(session), op) if !matches!(op, Op::Hello(_)) => session,
+            (Standing::Greeting(_) | Standing::New | Standing::Open(_) | Standing::Leaving, _) => {
+                let text = "`hello` is the first request on a connection, and comes once";
+                let failure = Failure::new(ErrorCode::BadRequest, text);
+                let failure = self.unwelcome.clone().unwrap_or(failure);
+                return self.answer(id, Err(failure), ctx);
+            }
+        };
+        match op {
+            Op::Ping => self.ping(id, session, batch, ctx),
+            Op::Bye => self.bye(id, session, batch, ctx),
+            Op::Get(get) => self.get(id, session, get, batch, ctx),
+            Op::Status => batch.queries.push(Question::Status { reply: self.reply(id, ctx) }),
+            Op::Members => self.answer(id, Ok(Success::Members(self.shared.view.members())), ctx),
+            Op::Hello(_) => {}
+            Op::Put(_)
+            | Op::Append(_)
+            | Op::Delete(_)
+            | Op::CompareAndSwap(_)
+            | Op::Increment(_) => {
+                let Some(op) = WriteOp::from_op(&op) else { return };
+                let value_bytes = self.shared.limits.value_bytes;
+                let command = Command::Write { session, id, acked, value_bytes, op };
+                self.kept_alive = Instant::now();
+                let reply = self.reply(id, ctx);
+                batch.proposals.push(Proposal { command: command.encode(), reply });
+            }
+        }
+    }
+
+    fn greet(&mut self, hello: &Hello, batch: &mut Batch, ctx: &mut Context<Self>) {
+        if let Some(client) = &hello.client {
+            log::debug!("client: connection {} is {client}", self.connection);
+        }
+        let limits = &self.shared.limits;
+        let command = match hello.session {
+            Some(0) => {
+                self.standing = Standing::Open(0);
+                return self.answer(0, Ok(Success::Hello(self.welcome(0))), ctx);
+            }
+            None => Command::OpenSession {
+                ttl_ms: limits.session_ttl_ms,
+                window: limits.window,
+                max_sessions: self.shared.max_sessions,
+            },
+            Some(session) => Command::KeepAlive { session },
+        };
+        self.standing = Standing::Greeting(hello.session.unwrap_or(0));
+        let reply = self.reply(0, ctx);
+        batch.proposals.push(Proposal { command: command.encode(), reply });
+    }
+
+    fn welcome(&self, session: u64) -> Welcome {
+        let view = &self.shared.view;
+        Welcome {
+            session,
+            node: view.node(),
+            leader: view.leader(),
+            cluster: view.cluster().to_owned(),
+            version: view.version().to_owned(),
+            limits: self.shared.limits,
+        }
+    }
+
+    /// The answer to the log's part of a `hello`.
+    pub(crate) fn greeted(&mut self, session: u64, outcome: Outcome) -> OpResult {
+        match outcome.result {
+            Ok(_) => {
+                let session = if session == 0 { outcome.index.0 } else { session };
+                self.standing = Standing::Open(session);
+                self.kept_alive = Instant::now();
+                Ok(Success::Hello(self.welcome(session)))
+            }
+            Err(failure) => {
+                self.standing = Standing::New;
+                self.unwelcome = Some(failure.clone());
+                Err(failure)
+            }
+        }
+    }
+
+    /// Reads and pings keep a session alive, but only now and then through the log.
+    fn keep_alive(&mut self, session: u64) -> Option<Command> {
+        let ttl = Duration::from_millis(self.shared.limits.session_ttl_ms);
+        if session == 0 || self.kept_alive.elapsed() < ttl / 4 {
+            return None;
+        }
+        self.kept_alive = Instant::now();
+        Some(Command::KeepAlive { session })
+    }
+
+    fn ping(&mut self, id: u64, session: u64, batch: &mut Batch, ctx: &mut Context<Self>) {
+        match self.keep_alive(session) {
+            Some(command) => {
+                let reply = self.reply(id, ctx);
+                batch.proposals.push(Proposal { command: command.encode(), reply });
+            }
+            None if session != 0 && !self.shared.view.leads() => {
+                let failure = self.not_leader();
+                self.answer(id, Err(failure), ctx);
+            }
+            None => self.answer(id, Ok(Success::Empty), ctx),
+        }
+    }
+
+    fn bye(&mut self, id: u64, session: u64, batch: &mut Batch, ctx: &mut Context<Self>) {
+        self.bye = Some(id);
+        if session == 0 {
+            return self.answer(id, Ok(Success::Empty), ctx);
+        }
+        let command = Command::CloseSession { session };
+        let reply = self.reply(id, ctx);
+        batch.proposals.push(Proposal { command: command.encode(), reply });
+    }
+
+    fn get(&mut self, id: u64, session: u64, get: Get, batch: &mut Batch, ctx: &mut Context<Self>) {
+        if let Some(command) = self.keep_alive(session) {
+            let reply = Reply::nobody();
+            batch.proposals.push(Proposal { command: command.encode(), reply });
+        }
+        if get.consistency != Consistency::Stale {
+            let reply = self.reply(id, ctx);
+            batch.reads.push(Question::Get { get, reply });
+            return;
+        }
+        if let Some(failure) = self.too_stale(&get) {
+            return self.answer(id, Err(failure), ctx);
+        }
+        let reply = self.reply(id, ctx);
+        batch.queries.push(Question::Get { get, reply });
+    }
+
+    fn too_stale(&self, get: &Get) -> Option<Failure> {
+        let limit = Duration::from_millis(get.max_age_ms?);
+        let age = self.shared.view.contact_age();
+        if age.is_some_and(|age| age <= limit) {
+            return None;
+        }
+        Some(self.not_leader())
+    }
+
+    fn not_leader(&self) -> Failure {
+        let leader = self.shared.view.leader();
+        let node = self.shared.view.node();
+        let (code, text) = match &leader {
+            Some(leader) => (
+                ErrorCode::NotLeader,
+                format!("node {node} cannot answer this, node {} leads: go there", leader.id),
+            ),
+            None => {
+                (ErrorCode::NoLeader, format!("node {node} knows no leader: retry after a pause"))
+            }
+        };
+        Failure { code, message: text, leader, revision: None }
+    }
+}
+
+/// Requests on their way, one message for each receiver.
+#[derive(Default)]
+pub(crate) struct Batch {
+    proposals: Vec<Proposal>,
+    reads: Vec<Question>,
+    queries: Vec<Question>,
+}
+
+impl Batch {
+    /// Sends them off.
+    pub(crate) fn send(self, shared: &Shared) {
+        if !self.proposals.is_empty() {
+            shared.raft.do_send(Propose(self.proposals));
+        }
+        if !self.reads.is_empty() {
+            shared.raft.do_send(Read(self.reads));
+        }
+        if !self.queries.is_empty() {
+            let queries = self.queries.into_iter().map(|question| (Index(0), question));
+            shared.state_machine.do_send(Query(queries.collect()));
+        }
+    }
+}
+
+fn name(op: &Op) -> &'static str {
+    match op {
+        Op::Hello(_) => "hello",
+        Op::Ping => "ping",
+        Op::Bye => "bye",
+        Op::Put(_) => "put",
+        Op::Append(_) => "append",
+        Op::Get(_) => "get",
+        Op::Delete(_) => "delete",
+        Op::CompareAndSwap(_) => "compare_and_swap",
+        Op::Increment(_) => "increment",
+        Op::Status => "status",
+        Op::Members => "members",
+    }
+}

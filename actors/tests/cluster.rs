@@ -1,0 +1,106 @@
+//! Whole nodes over real sockets, with a log in memory.
+
+mod support;
+
+use futures_util::{SinkExt, StreamExt};
+use quorate_core::wire::client::{Append, Consistency, Get, Op, Put, Success};
+use support::{Socket, at_leader, cluster};
+use tokio_tungstenite::tungstenite::Message;
+
+fn put(key: &str, value: &str) -> Op {
+    Op::Put(Put { key: key.to_owned().into(), value: value.to_owned().into(), ..Put::default() })
+}
+
+fn append(key: &str, value: &str) -> Op {
+    Op::Append(Append { key: key.to_owned().into(), value: value.to_owned().into() })
+}
+
+fn get(key: &str, consistency: Consistency) -> Op {
+    Op::Get(Get { key: key.to_owned().into(), consistency, ..Get::default() })
+}
+
+fn value(success: &Success) -> Option<String> {
+    match success {
+        Success::Get { entry, .. } => {
+            entry.as_ref().map(|entry| String::from_utf8_lossy(&entry.value).into_owned())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn one_node_is_a_cluster_of_its_own() {
+    let nodes = cluster(1);
+    let (mut socket, session) = at_leader(&nodes).await;
+    assert!(session > 0);
+    assert!(matches!(socket.ask(1, put("a", "1")).await, Ok(Success::Put { revision: 2, .. })));
+    let read = socket.ask(2, get("a", Consistency::Linearizable)).await.unwrap();
+    assert_eq!(value(&read).as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn three_nodes_execute_a_retried_request_once() {
+    let nodes = cluster(3);
+    let (mut socket, session) = at_leader(&nodes).await;
+    let first = socket.ask(1, append("log", "x")).await.unwrap();
+    let again = socket.ask(1, append("log", "x")).await.unwrap();
+    assert_eq!(first, again);
+    let mut other = Socket::connect(&nodes[0].client).await;
+    for node in &nodes {
+        other = Socket::connect(&node.client).await;
+        if other.hello(Some(session)).await == Ok(session) {
+            break;
+        }
+    }
+    assert_eq!(other.ask(1, append("log", "x")).await.unwrap(), first);
+    let read = other.ask(2, get("log", Consistency::Linearizable)).await.unwrap();
+    assert_eq!(value(&read).as_deref(), Some("x"));
+}
+
+#[tokio::test]
+async fn pipelined_requests_behind_hello_are_all_answered() {
+    let nodes = cluster(3);
+    let (_first, _) = at_leader(&nodes).await;
+    for node in &nodes {
+        let mut socket = Socket::connect(&node.client).await;
+        let mut requests = vec![(0, Op::Hello(Default::default()))];
+        requests.extend((1..=3_000).map(|id| (id, append("many", "y"))));
+        socket.send(&requests).await;
+        let welcome = socket.reply(0).await;
+        let mut executed = 0;
+        for id in 1..=3_000 {
+            let reply = socket.reply(id).await;
+            assert_eq!(reply.result.is_ok(), welcome.result.is_ok());
+            executed += u64::from(reply.result.is_ok());
+        }
+        if executed > 0 {
+            let read = socket.ask(4_000, get("many", Consistency::Linearizable)).await.unwrap();
+            assert_eq!(value(&read).map(|value| value.len()), Some(3_000));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_text_message_ends_the_connection_with_1003_and_a_huge_one_with_1009() {
+    let nodes = cluster(1);
+    let (mut socket, _) = at_leader(&nodes).await;
+    socket.inner.send(Message::text("hello")).await.unwrap();
+    assert_eq!(close_code(&mut socket).await, 1003);
+    let mut socket = Socket::connect(&nodes[0].client).await;
+    let huge = vec![0u8; 9 << 20];
+    let _ = socket.inner.send(Message::binary(huge)).await;
+    assert_eq!(close_code(&mut socket).await, 1009);
+    let mut socket = Socket::connect(&nodes[0].client).await;
+    socket.inner.send(Message::binary(vec![0xc1u8])).await.unwrap();
+    assert_eq!(close_code(&mut socket).await, 1007);
+}
+
+async fn close_code(socket: &mut Socket) -> u16 {
+    loop {
+        match socket.inner.next().await {
+            Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
+            Some(Ok(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
