@@ -1,1 +1,91 @@
-//! Written next.
+//! The write-ahead log: where a node's entries, term and vote live on disk.
+//!
+//! Segments of one directory, numbered without a gap. Each begins with a header that says whose
+//! it is and where the log stood, and goes on with records, written once, in order:
+//!
+//! ```text
+//!  log/00000000000000000001.wal
+//!  ┌────────────┬────────┬────────┬─────┬──────┬────────────────────────┐
+//!  │ header 128 │ record │ record │ ... │ seal │ zeros, preallocated    │
+//!  └────────────┴────────┴────────┴─────┴──────┴────────────────────────┘
+//!  record:  length 4 │ kind 1 │ 0 3 │ chain 8 │ synced 8 │ checksum 8 │ payload, padded to 8
+//! ```
+//!
+//! * `chain` is the checksum of the record before (of the header, for the first), so a record
+//!   is valid only behind the one it was written behind.
+//! * `synced` is the offset up to which this segment was known to be durable when the record
+//!   was written. It tells a torn tail from damage: a hole *below* some later record's
+//!   `synced` was durable once and has been lost; a hole above all of them never was.
+//! * After each sync a *mark* (an empty record) follows, written and not synced, so that even
+//!   the last batch is usually vouched for.
+//! * A segment that is full ends with a *seal*, synced before the next one is made.
+//!
+//! # What it promises
+//!
+//! * After `sync` returns, everything staged before survives a loss of power.
+//! * One write and one `fdatasync` for each `sync`, however much is staged; none for nothing.
+//! * Recovery gives exactly what was synced, and perhaps some of what was staged after it, in
+//!   order; or it says what is damaged and where. It never shortens what was synced.
+//! * After an error the log is of no more use: every later call gives that error (the kernel
+//!   may have dropped the pages that it could not write).
+//!
+//! # What it leaves out
+//!
+//! * Removing the log's beginning: it comes with checkpoints. Headers bear a base for it.
+//! * One kind of damage is taken for a torn tail: if the last batch before a loss of power rots
+//!   *and* its mark had not reached the disk, nothing vouches for it.
+
+mod format;
+mod recover;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use crate::types::{Entry, HardState, NodeId, Position};
+
+pub use write::Wal;
+
+/// Whose log it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster's id.
+    pub cluster: u64,
+    /// The node's id.
+    pub node: NodeId,
+    /// The incarnation of the node's disk.
+    pub incarnation: u64,
+}
+
+/// How the log is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// A segment is ended at about this size; one batch may go beyond it.
+    pub segment_bytes: u64,
+    /// Segments grow by this many bytes of zeros at a time, so that most syncs change no
+    /// metadata.
+    pub preallocate_bytes: u64,
+    /// Whose log it is.
+    pub identity: Identity,
+}
+
+/// What was found on the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The newest term and vote.
+    pub hard_state: HardState,
+    /// The entry before the first one here; zero when nothing was removed.
+    pub base: Position,
+    /// The entries behind `base`.
+    pub entries: Vec<Entry>,
+    /// The tail that was cut, if one was.
+    pub torn: Option<TornTail>,
+}
+
+/// A tail that was being written when the node ended. Nothing in it was ever acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The file.
+    pub path: String,
+    /// Where it was cut.
+    pub offset: u64,
+}

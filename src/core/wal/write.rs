@@ -1,0 +1,303 @@
+//! Writing the log: staging, one write and one sync, rolling to the next segment.
+
+use std::sync::Arc;
+
+use super::format::{
+    self, HEADER, Header, Kind, encode_entry, encode_hard_state, encode_record, record_size,
+};
+use super::recover::{Found, Open, checksum_of_header, io, recover};
+use super::{Options, Recovered};
+use crate::fs::{File, Fs};
+use crate::store::{LogStore, StoreError};
+use crate::types::{Entry, HardState, Index, Position};
+
+/// An opened log.
+pub struct Wal {
+    fs: Arc<dyn Fs>,
+    options: Options,
+    segment: Segment,
+    next_sequence: u64,
+    /// Bytes of the segments before this one.
+    sealed_bytes: u64,
+    syncs: u64,
+    /// The log's state with everything staged.
+    last: Position,
+    base: Position,
+    hard_state: HardState,
+    /// Terms of the entries, to know the last position after a truncation: runs of
+    /// (first index, term).
+    terms: Vec<Position>,
+    staged: Staged,
+    failed: Option<StoreError>,
+}
+
+/// Records that wait for the next sync, unchained.
+#[derive(Default)]
+struct Staged {
+    payloads: Vec<u8>,
+    records: Vec<(Kind, usize)>,
+    /// The bytes that they will take.
+    size: usize,
+    /// The log's state before them, for a header that comes before them.
+    before: Option<(Position, HardState)>,
+}
+
+/// The segment that is written.
+struct Segment {
+    path: String,
+    file: Box<dyn File>,
+    /// Where the next record goes, and what it is chained to.
+    end: u64,
+    chain: u64,
+    /// Durable up to here.
+    synced: u64,
+    /// The file's length: zeros from `end` on.
+    length: u64,
+    seed: u64,
+}
+
+impl Wal {
+    /// Opens the log of a directory, or begins one, and reads it back.
+    ///
+    /// # Errors
+    /// `Foreign` where it is somebody else's, `Damaged` where something that was durable once
+    /// is not there any more, `Io` where the disk fails. Nothing is changed then.
+    pub fn open(fs: Arc<dyn Fs>, options: Options) -> Result<(Self, Recovered), StoreError> {
+        fs.create_dir(format::DIR).map_err(|error| io("create", format::DIR, &error))?;
+        let Found { recovered, open, next_sequence, bytes } = recover(&*fs, &options)?;
+        let last = recovered.entries.last().map_or(recovered.base, Entry::position);
+        let (segment, next_sequence, sealed_bytes) = match open {
+            Some(open) => {
+                let sealed = bytes - open.length;
+                (Segment::reopen(&*fs, &options, &open)?, next_sequence, sealed)
+            }
+            None => {
+                let header = header(&options, next_sequence, last, recovered.hard_state);
+                (Segment::create(&*fs, &options, &header)?, next_sequence + 1, bytes)
+            }
+        };
+        let mut wal = Self {
+            fs,
+            options,
+            segment,
+            next_sequence,
+            sealed_bytes,
+            syncs: 0,
+            last: recovered.base,
+            base: recovered.base,
+            hard_state: recovered.hard_state,
+            terms: vec![],
+            staged: Staged::default(),
+            failed: None,
+        };
+        for entry in &recovered.entries {
+            wal.went_on(entry.position());
+        }
+        Ok((wal, recovered))
+    }
+
+    fn usable(&self) -> Result<(), StoreError> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn went_on(&mut self, position: Position) {
+        if self.terms.last().is_none_or(|run| run.term != position.term) {
+            self.terms.push(position);
+        }
+        self.last = position;
+    }
+
+    fn stage(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = (self.last, self.hard_state);
+        let staged = &mut self.staged;
+        staged.before.get_or_insert(before);
+        let start = staged.payloads.len();
+        write(&mut staged.payloads);
+        let length = staged.payloads.len() - start;
+        staged.records.push((kind, length));
+        staged.size += record_size(length);
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let room = self.segment.end + (self.staged.size + record_size(0)) as u64;
+        if room > self.options.segment_bytes && self.segment.end > HEADER as u64 {
+            self.roll()?;
+        }
+        let staged = std::mem::take(&mut self.staged);
+        let mut out = Vec::with_capacity(staged.size);
+        let Segment { mut chain, synced, seed, .. } = self.segment;
+        let mut rest = staged.payloads.as_slice();
+        for (kind, length) in staged.records {
+            let (payload, after) = rest.split_at(length);
+            rest = after;
+            chain = encode_record(&mut out, kind, payload, chain, synced, seed);
+        }
+        self.segment.grow(out.len() as u64, self.options.preallocate_bytes)?;
+        self.segment.write(&out, chain)?;
+        self.segment.sync()?;
+        self.syncs += 1;
+        self.segment.mark()
+    }
+
+    /// Seals the segment and begins the next one.
+    fn roll(&mut self) -> Result<(), StoreError> {
+        let mut seal = Vec::new();
+        let Segment { chain, synced, seed, .. } = self.segment;
+        let chain = encode_record(&mut seal, Kind::Seal, &[], chain, synced, seed);
+        self.segment.write(&seal, chain)?;
+        self.segment.sync()?;
+        let (last, hard_state) = self.staged.before.unwrap_or((self.last, self.hard_state));
+        let header = header(&self.options, self.next_sequence, last, hard_state);
+        let next = Segment::create(&*self.fs, &self.options, &header)?;
+        self.sealed_bytes += self.segment.length;
+        self.segment = next;
+        self.next_sequence += 1;
+        Ok(())
+    }
+
+    fn term_at(&self, index: Index) -> Position {
+        let run = self.terms.iter().rev().find(|run| run.index <= index);
+        run.map_or(self.base, |run| Position { term: run.term, index })
+    }
+}
+
+fn header(options: &Options, sequence: u64, base: Position, hard_state: HardState) -> Header {
+    Header { identity: options.identity, sequence, base, hard_state }
+}
+
+impl Segment {
+    /// Makes a segment: its header and its first zeros are durable before it is used, and so is
+    /// its name.
+    fn create(fs: &dyn Fs, options: &Options, header: &Header) -> Result<Self, StoreError> {
+        let path = format::path(header.sequence);
+        let failed = |error: std::io::Error| io("create", &path, &error);
+        let mut file = fs.open(&path, true).map_err(failed)?;
+        // A file whose making was cut short may hold anything.
+        file.set_len(0).map_err(failed)?;
+        let bytes = header.encode();
+        let length = options.preallocate_bytes.max(HEADER as u64);
+        let mut first = vec![0; usize::try_from(length).unwrap_or(HEADER)];
+        if let Some(start) = first.get_mut(..HEADER) {
+            start.copy_from_slice(&bytes);
+        }
+        file.write_at(0, &first).map_err(failed)?;
+        file.sync().map_err(failed)?;
+        fs.sync_dir(format::DIR).map_err(failed)?;
+        let (end, chain) = (HEADER as u64, checksum_of_header(&bytes));
+        let seed = format::seed(&options.identity, header.sequence);
+        Ok(Self { path, file, end, chain, synced: end, length, seed })
+    }
+
+    /// Goes on with a segment; a torn tail is cleared first, durably, so that no later crash
+    /// can bring a part of it back.
+    fn reopen(fs: &dyn Fs, options: &Options, open: &Open) -> Result<Self, StoreError> {
+        let path = format::path(open.sequence);
+        let failed = |error: std::io::Error| io("open", &path, &error);
+        let mut file = fs.open(&path, false).map_err(failed)?;
+        let mut length = open.length;
+        if open.dirty {
+            file.set_len(open.end).map_err(failed)?;
+            length = open.end;
+        }
+        // What was read may still be only in memory; it counts as durable from here on.
+        file.sync().map_err(failed)?;
+        fs.sync_dir(format::DIR).map_err(failed)?;
+        let seed = format::seed(&options.identity, open.sequence);
+        Ok(Self { path, file, end: open.end, chain: open.chain, synced: open.end, length, seed })
+    }
+
+    /// Makes room for `bytes` more, in steps of zeros.
+    fn grow(&mut self, bytes: u64, step: u64) -> Result<(), StoreError> {
+        let wanted = self.end + bytes + record_size(0) as u64;
+        if wanted <= self.length {
+            return Ok(());
+        }
+        let new = wanted.next_multiple_of(step.max(4_096));
+        let zeros = vec![0; usize::try_from(new - self.length).unwrap_or(0)];
+        let written = self.file.write_at(self.length, &zeros);
+        written.map_err(|error| io("write", &self.path, &error))?;
+        self.length = new;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8], chain: u64) -> Result<(), StoreError> {
+        let written = self.file.write_at(self.end, bytes);
+        written.map_err(|error| io("write", &self.path, &error))?;
+        self.end += bytes.len() as u64;
+        self.length = self.length.max(self.end);
+        self.chain = chain;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.file.sync().map_err(|error| io("sync", &self.path, &error))?;
+        self.synced = self.end;
+        Ok(())
+    }
+
+    /// Vouches for what was just synced.
+    fn mark(&mut self) -> Result<(), StoreError> {
+        let mut mark = Vec::new();
+        let (chain, synced) = (self.chain, self.synced);
+        let chain = encode_record(&mut mark, Kind::Mark, &[], chain, synced, self.seed);
+        self.write(&mark, chain)
+    }
+}
+
+impl LogStore for Wal {
+    fn append(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        self.usable()?;
+        for entry in entries {
+            let (position, last) = (entry.position(), self.last);
+            assert!(position.index == last.index.next(), "{position} after {last} leaves a gap");
+            assert!(position.term >= last.term, "{position} after {last}: the term falls");
+            self.stage(Kind::Entry, |out| encode_entry(out, entry));
+            self.went_on(position);
+        }
+        Ok(())
+    }
+
+    fn truncate_from(&mut self, from: Index) -> Result<(), StoreError> {
+        self.usable()?;
+        assert!(from > self.base.index, "truncation of the removed prefix at {from}");
+        if from > self.last.index {
+            return Ok(());
+        }
+        self.stage(Kind::Truncate, |out| out.extend_from_slice(&from.0.to_le_bytes()));
+        self.terms.retain(|run| run.index < from);
+        self.last = self.term_at(from.previous());
+        Ok(())
+    }
+
+    fn save_hard_state(&mut self, hard_state: HardState) -> Result<(), StoreError> {
+        self.usable()?;
+        assert!(hard_state.term >= self.hard_state.term, "the term falls");
+        self.stage(Kind::HardState, |out| {
+            out.extend_from_slice(&encode_hard_state(hard_state));
+        });
+        self.hard_state = hard_state;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.usable()?;
+        if self.staged.records.is_empty() {
+            return Ok(());
+        }
+        let flushed = self.flush();
+        self.failed = flushed.clone().err();
+        flushed
+    }
+
+    fn last_index(&self) -> Index {
+        self.last.index
+    }
+
+    fn bytes(&self) -> u64 {
+        self.sealed_bytes + self.segment.length
+    }
+
+    fn syncs(&self) -> u64 {
+        self.syncs
+    }
+}
