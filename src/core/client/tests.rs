@@ -13,6 +13,7 @@ use crate::wire::client::{
 
 mod deadlines;
 mod failover;
+mod promises;
 mod sessions;
 
 const A: &str = "a:1";
@@ -148,10 +149,11 @@ impl Rig {
 }
 
 fn welcome(session: u64, node: u64, leader: u64) -> Welcome {
+    let address = [A, B, C][usize::try_from(leader).expect("1 to 3") - 1];
     Welcome {
         session,
         node: NodeId(node),
-        leader: Some(Leader { id: NodeId(leader), address: [A, B, C][leader as usize - 1].into() }),
+        leader: Some(Leader { id: NodeId(leader), address: address.into() }),
         cluster: "test".into(),
         version: "0".into(),
         limits: Limits::default(),
