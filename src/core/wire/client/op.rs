@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Consistency, Op};
+use super::{Consistency, ErrorCode, Op};
 
 impl Op {
     /// The names of all operations of this version, as the wire bears them.
@@ -83,5 +83,13 @@ impl Consistency {
         [Consistency::Linearizable, Consistency::Lease, Consistency::Stale]
             .into_iter()
             .find(|known| known.as_str() == text)
+    }
+}
+
+impl ErrorCode {
+    /// Whether it says that this sending was not executed, and that another may be.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        matches!(self, ErrorCode::NotLeader | ErrorCode::NoLeader | ErrorCode::Overloaded)
     }
 }
