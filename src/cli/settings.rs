@@ -1,0 +1,112 @@
+//! From the configuration to what the actors are told.
+
+use std::time::Duration;
+
+use quorate_actors::settings::{Queues, Settings, Web};
+use quorate_core::raft;
+use quorate_core::types::{Member, Membership, NodeId};
+use quorate_core::wire::client::Limits;
+
+use crate::config::{Config, Node};
+use crate::store::data_dir::DataDir;
+
+/// The members as the configuration lists them, in order of their ids.
+#[must_use]
+pub fn membership(config: &Config) -> Membership {
+    let mut members: Vec<Member> = config
+        .nodes
+        .iter()
+        .map(|node| Member {
+            id: node.id,
+            peer: node.peer_advertise.clone(),
+            client: node.client_advertise.clone(),
+        })
+        .collect();
+    members.sort_by_key(|member| member.id);
+    Membership { members }
+}
+
+/// A cluster's id: a hash of its name and its first members, so that nodes which were first
+/// started with different lists never take each other for one cluster. Below 2^53.
+#[must_use]
+pub fn cluster_id(name: &str, membership: &Membership) -> u64 {
+    let mut text = format!("{name}\n");
+    for Member { id, peer, client } in &membership.members {
+        text.push_str(&format!("{id} {peer} {client}\n"));
+    }
+    xxhash_rust::xxh3::xxh3_64(text.as_bytes()) >> 11
+}
+
+/// Everything that a node's actors are told.
+#[must_use]
+pub fn settings(config: &Config, node: &Node, data: &DataDir, secret: Option<Vec<u8>>) -> Settings {
+    Settings {
+        id: node.id,
+        cluster: config.cluster.name.clone(),
+        cluster_id: data.cluster_id(),
+        incarnation: data.incarnation(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        client_address: node.client.clone(),
+        peer_address: node.peer.clone(),
+        dial: node.dial.clone(),
+        secret,
+        raft: raft(config, node.id),
+        limits: limits(config),
+        queues: queues(config),
+        web: Web {
+            http: config.http.enabled,
+            allowed_hosts: config.http.allowed_hosts.clone(),
+            allowed_origins: config.http.allowed_origins.clone(),
+        },
+        metrics: config.metrics.enabled,
+        own_state_thread: config.runtime.state_machine == "own",
+        slow_sync: Duration::from_millis(config.log.slow_sync_ms),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let limits = &config.limits;
+    Limits {
+        key_bytes: limits.key_bytes,
+        value_bytes: limits.value_bytes,
+        request_bytes: limits.request_bytes,
+        window: limits.window,
+        session_ttl_ms: config.session.ttl_ms,
+    }
+}
+
+fn queues(config: &Config) -> Queues {
+    let limits = &config.limits;
+    Queues {
+        sessions: limits.sessions,
+        connections: size(limits.connections),
+        connections_per_address: size(limits.connections_per_address),
+        reply_bytes: size(limits.reply_bytes),
+        batch: size(limits.batch),
+        peer_queue_bytes: size(limits.peer_queue_bytes),
+        http_requests: size(limits.http_requests),
+    }
+}
+
+fn raft(config: &Config, id: NodeId) -> raft::Config {
+    let raft = &config.raft;
+    let mut seed = [0; 8];
+    // Only the spread of timeouts hangs on it; a fixed seed differs between nodes by the id.
+    let _ = getrandom::fill(&mut seed);
+    raft::Config {
+        id,
+        heartbeat: Duration::from_millis(raft.heartbeat_ms),
+        election_timeout: Duration::from_millis(raft.election_timeout_ms),
+        seed: u64::from_le_bytes(seed) ^ id.0,
+        batch_entries: size(raft.batch_entries),
+        batch_bytes: size(raft.batch_bytes),
+        inflight_batches: size(raft.inflight_batches),
+        inflight_bytes: size(raft.inflight_bytes),
+        uncommitted_bytes: size(raft.uncommitted_bytes),
+        apply_bytes: size(raft.apply_bytes),
+    }
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
