@@ -1,152 +1,306 @@
-//! stand-in
-#![allow(missing_docs)]
-use quorate_core::types::NodeId;
-use serde::Deserialize;
+//! The configuration: built-in default < file < environment < flag.
+//!
+//! The file is the same on all nodes; `--id` picks one. Everything that is wrong with it is said
+//! at once, each with its place, its reason and a way out. One table ([`keys`]) holds every key
+//! with its type, default, range and reason.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-#[derive(Clone, Debug)]
-pub struct Warning(String);
-impl std::fmt::Display for Warning {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str(&self.0)
+
+use quorate_core::types::NodeId;
+
+mod check;
+pub mod keys;
+mod print;
+mod read;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use check::Check;
+use keys::{Kind, find};
+pub use print::{explain, print, shipped};
+use read::{Read, Set, Value};
+use report::Source;
+pub use report::{ConfigErrors, Warning};
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal { $($field:ident : $kind:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            $(#[doc = concat!("`", $prefix, ".", stringify!($field), "`; see [`keys::KEYS`].")]
+            pub $field: section!(@type $kind),)*
+        }
+
+        impl $name {
+            fn of(values: &Values<'_>) -> Self {
+                Self { $($field: values.$kind(concat!($prefix, ".", stringify!($field))),)* }
+            }
+        }
+    };
+    (@type integer) => { u64 };
+    (@type bool) => { bool };
+    (@type text) => { String };
+    (@type list) => { Vec<String> };
+}
+
+section!(
+    /// The `[cluster]` section.
+    Cluster, "cluster" { name: text }
+);
+section!(
+    /// The `[raft]` section.
+    Raft, "raft" {
+        heartbeat_ms: integer, election_timeout_ms: integer, batch_entries: integer,
+        batch_bytes: integer, inflight_batches: integer, inflight_bytes: integer,
+        uncommitted_bytes: integer, apply_bytes: integer,
     }
-}
-macro_rules! sect { ($n:ident { $($f:ident : $t:ty = $d:expr),* $(,)? }) => {
- #[derive(Clone,Debug,Deserialize)] #[serde(default)] pub struct $n { $(pub $f:$t),* }
- impl Default for $n { fn default()->Self{ Self{ $($f:$d),* } } } } }
-sect!(Cluster{ name:String = "demo".into(), secret_file:Option<PathBuf>=None });
-sect!(Raft {
-    heartbeat_ms: u64 = 100,
-    election_timeout_ms: u64 = 500,
-    batch_entries: u64 = 1024,
-    batch_bytes: u64 = 1 << 20,
-    inflight_batches: u64 = 64,
-    inflight_bytes: u64 = 8 << 20,
-    uncommitted_bytes: u64 = 16 << 20,
-    apply_bytes: u64 = 16 << 20
-});
-sect!(Storage { segment_bytes: u64 = 64 << 20, preallocate_bytes: u64 = 4 << 20 });
-sect!(Limits {
-    key_bytes: u64 = 4096,
-    value_bytes: u64 = 1 << 20,
-    request_bytes: u64 = 2 << 20,
-    window: u64 = 1024,
-    sessions: u64 = 10000,
-    connections: u64 = 2000,
-    connections_per_address: u64 = 256,
-    reply_bytes: u64 = 8 << 20,
-    batch: u64 = 1024,
-    peer_queue_bytes: u64 = 64 << 20,
-    http_requests: u64 = 1024
-});
-sect!(Session { ttl_ms: u64 = 60000 });
-sect!(Http{ enabled:bool=true, allowed_hosts:Vec<String>=vec![], allowed_origins:Vec<String>=vec![] });
-sect!(Runtime { state_machine: String = "node".into() });
-sect!(Log { level: String = "info".into(), slow_sync_ms: u64 = 100 });
-sect!(Metrics { enabled: bool = true });
-#[derive(Clone, Debug, Deserialize)]
-struct RawNode {
-    id: u64,
-    client: String,
-    peer: String,
-    data_dir: PathBuf,
-    #[serde(default)]
-    dial: BTreeMap<String, String>,
-}
-#[derive(Clone, Debug)]
+);
+section!(
+    /// The `[storage]` section.
+    Storage, "storage" { segment_bytes: integer, preallocate_bytes: integer }
+);
+section!(
+    /// The `[limits]` section.
+    Limits, "limits" {
+        key_bytes: integer, value_bytes: integer, request_bytes: integer, window: integer,
+        sessions: integer, connections: integer, connections_per_address: integer,
+        reply_bytes: integer, batch: integer, peer_queue_bytes: integer, http_requests: integer,
+    }
+);
+section!(
+    /// The `[session]` section.
+    Session, "session" { ttl_ms: integer }
+);
+section!(
+    /// The `[http]` section.
+    Http, "http" { enabled: bool, allowed_hosts: list, allowed_origins: list }
+);
+section!(
+    /// The `[runtime]` section.
+    Runtime, "runtime" { state_machine: text }
+);
+section!(
+    /// The `[log]` section.
+    Log, "log" { level: text, slow_sync_ms: integer }
+);
+section!(
+    /// The `[metrics]` section.
+    Metrics, "metrics" { enabled: bool }
+);
+
+/// One `[[node]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
+    /// Its id.
     pub id: NodeId,
+    /// Where it serves clients.
     pub client: String,
+    /// Where it serves the other nodes.
     pub peer: String,
+    /// What clients dial.
     pub client_advertise: String,
+    /// What the other nodes dial.
     pub peer_advertise: String,
+    /// Where it keeps its log.
     pub data_dir: PathBuf,
+    /// Where this node dials another one instead of its own address.
     pub dial: BTreeMap<NodeId, String>,
 }
-#[derive(Deserialize)]
-struct Raw {
-    #[serde(default)]
-    cluster: Cluster,
-    node: Vec<RawNode>,
-    #[serde(default)]
-    raft: Raft,
-    #[serde(default)]
-    storage: Storage,
-    #[serde(default)]
-    limits: Limits,
-    #[serde(default)]
-    session: Session,
-    #[serde(default)]
-    http: Http,
-    #[serde(default)]
-    runtime: Runtime,
-    #[serde(default)]
-    log: Log,
-    #[serde(default)]
-    metrics: Metrics,
-}
+
+/// A configuration that can be used.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// `[cluster]`.
     pub cluster: Cluster,
+    /// `[[node]]`, in the order of the file.
     pub nodes: Vec<Node>,
+    /// `[raft]`.
     pub raft: Raft,
+    /// `[storage]`.
     pub storage: Storage,
+    /// `[limits]`.
     pub limits: Limits,
+    /// `[session]`.
     pub session: Session,
+    /// `[http]`.
     pub http: Http,
+    /// `[runtime]`.
     pub runtime: Runtime,
+    /// `[log]`.
     pub log: Log,
+    /// `[metrics]`.
     pub metrics: Metrics,
+    /// The secret that the nodes share, where one is configured.
+    pub secret: Option<Vec<u8>>,
+    file: String,
+    values: BTreeMap<&'static str, Set>,
 }
+
 impl Config {
+    /// Reads a file, then the environment (`QUORATE__SECTION__KEY`, and `QUORATE_NODE_*` for
+    /// the node that runs), then flags.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
     pub fn load(
-        p: &Path,
-        _: &BTreeMap<String, String>,
-        _: &[(String, String)],
-        _: Option<NodeId>,
-    ) -> Result<(Config, Vec<Warning>), String> {
-        let t = std::fs::read_to_string(p).map_err(|e| e.to_string())?;
-        let r: Raw = toml::from_str(&t).map_err(|e| e.to_string())?;
-        let base = p.parent().unwrap_or(Path::new(".")).to_owned();
-        let nodes = r
-            .node
-            .into_iter()
-            .map(|n| Node {
-                id: NodeId(n.id),
-                client_advertise: n.client.clone(),
-                peer_advertise: n.peer.clone(),
-                client: n.client,
-                peer: n.peer,
-                data_dir: base.join(n.data_dir),
-                dial: n.dial.into_iter().map(|(k, v)| (NodeId(k.parse().unwrap()), v)).collect(),
-            })
-            .collect();
-        Ok((
-            Config {
-                cluster: r.cluster,
-                nodes,
-                raft: r.raft,
-                storage: r.storage,
-                limits: r.limits,
-                session: r.session,
-                http: r.http,
-                runtime: r.runtime,
-                log: r.log,
-                metrics: r.metrics,
-            },
-            vec![],
-        ))
+        path: &Path,
+        env: &BTreeMap<String, String>,
+        flags: &[(String, String)],
+        node: Option<NodeId>,
+    ) -> Result<(Self, Vec<Warning>), ConfigErrors> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| no_file(&name, &error))?;
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        Self::parse(&name, &text, &folder, env, flags, node)
     }
+
+    /// As [`load`](Self::load), with the file's text.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn parse(
+        name: &str,
+        text: &str,
+        folder: &Path,
+        env: &BTreeMap<String, String>,
+        flags: &[(String, String)],
+        node: Option<NodeId>,
+    ) -> Result<(Self, Vec<Warning>), ConfigErrors> {
+        let source = Source { name, text };
+        let mut read = Read::default();
+        read.file(&source);
+        read.environment(env);
+        read.flags(flags);
+        let mut check = Check { source: &source, folder, read: &read, problems: vec![] };
+        check.keys();
+        let secret = check.secret().map(|(_, secret)| secret);
+        let mut nodes = check.nodes();
+        let mut problems = read.problems.clone();
+        problems.append(&mut check.problems);
+        if problems.iter().any(|problem| !problem.warning) {
+            problems.sort_by_key(|problem| (problem.warning, problem.offset));
+            return Err(ConfigErrors { file: name.to_owned(), problems });
+        }
+        if let Some(node) = nodes.iter_mut().find(|other| Some(other.id) == node) {
+            override_node(node, env, folder);
+        }
+        let config = Self::of(nodes, read.values, secret, name);
+        Ok((config, problems.into_iter().map(Warning).collect()))
+    }
+
+    fn of(
+        nodes: Vec<Node>,
+        set: BTreeMap<&'static str, Set>,
+        secret: Option<Vec<u8>>,
+        file: &str,
+    ) -> Self {
+        let values = Values(&set);
+        Self {
+            cluster: Cluster::of(&values),
+            nodes,
+            raft: Raft::of(&values),
+            storage: Storage::of(&values),
+            limits: Limits::of(&values),
+            session: Session::of(&values),
+            http: Http::of(&values),
+            runtime: Runtime::of(&values),
+            log: Log::of(&values),
+            metrics: Metrics::of(&values),
+            secret,
+            file: file.to_owned(),
+            values: set,
+        }
+    }
+
+    /// The node of that id.
+    ///
+    /// # Errors
+    /// A sentence that says which there are.
     pub fn node(&self, id: NodeId) -> Result<&Node, String> {
-        self.nodes.iter().find(|n| n.id == id).ok_or("no node".into())
-    }
-    pub fn secret(&self) -> Result<Option<Vec<u8>>, String> {
-        Ok(None)
+        self.nodes.iter().find(|node| node.id == id).ok_or_else(|| {
+            let ids: Vec<String> = self.nodes.iter().map(|node| node.id.to_string()).collect();
+            format!("{} has no node {id} (it has {})", self.file, ids.join(", "))
+        })
     }
 }
-pub fn explain(_: &str) -> Option<String> {
-    None
+
+/// The values that were set, and the defaults of the others.
+struct Values<'a>(&'a BTreeMap<&'static str, Set>);
+
+impl Values<'_> {
+    fn integer(&self, name: &str) -> u64 {
+        match self.0.get(name).map(|set| &set.value) {
+            Some(Value::Integer(number)) => *number,
+            _ => default_integer(name),
+        }
+    }
+
+    fn bool(&self, name: &str) -> bool {
+        match (self.0.get(name).map(|set| &set.value), find(name).map(|key| key.kind)) {
+            (Some(Value::Bool(flag)), _) => *flag,
+            (_, Some(Kind::Bool(default))) => default,
+            _ => false,
+        }
+    }
+
+    fn text(&self, name: &str) -> String {
+        match (self.0.get(name).map(|set| &set.value), find(name).map(|key| key.kind)) {
+            (Some(Value::Text(text)), _) => text.clone(),
+            (_, Some(Kind::Choice(words))) => (*words.first().unwrap_or(&"")).to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        match self.0.get(name).map(|set| &set.value) {
+            Some(Value::List(items)) => items.clone(),
+            _ => vec![],
+        }
+    }
 }
-pub fn print(_: &Config, _: bool) -> String {
-    String::new()
+
+/// The default of an integer's key.
+fn default_integer(name: &str) -> u64 {
+    match find(name).map(|key| key.kind) {
+        Some(Kind::Integer { default, .. }) => default,
+        _ => 0,
+    }
+}
+
+/// What the environment says of the node that runs.
+fn override_node(node: &mut Node, env: &BTreeMap<String, String>, folder: &Path) {
+    let said = |name: &str| env.get(&format!("QUORATE_NODE_{name}")).cloned();
+    if let Some(client) = said("CLIENT") {
+        if node.client_advertise == node.client {
+            node.client_advertise.clone_from(&client);
+        }
+        node.client = client;
+    }
+    if let Some(peer) = said("PEER") {
+        if node.peer_advertise == node.peer {
+            node.peer_advertise.clone_from(&peer);
+        }
+        node.peer = peer;
+    }
+    if let Some(dir) = said("DATA_DIR") {
+        node.data_dir = folder.join(dir);
+    }
+    node.client_advertise =
+        said("CLIENT_ADVERTISE").unwrap_or(std::mem::take(&mut node.client_advertise));
+    node.peer_advertise =
+        said("PEER_ADVERTISE").unwrap_or(std::mem::take(&mut node.peer_advertise));
+}
+
+fn no_file(name: &str, error: &std::io::Error) -> ConfigErrors {
+    let problem = report::Problem {
+        warning: false,
+        offset: 0,
+        place: name.to_owned(),
+        what: format!("cannot be read: {error}"),
+        excerpt: None,
+        help: Some("run where config.toml is, or name another file with --config FILE".to_owned()),
+    };
+    ConfigErrors { file: name.to_owned(), problems: vec![problem] }
 }

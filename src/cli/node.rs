@@ -67,8 +67,7 @@ fn prepare(config: &Config, node: &Node) -> Result<Start, Failed> {
         node: node.id,
     };
     let mut data = DataDir::open(&node.data_dir, &wanted).map_err(|error| not_opened(&error))?;
-    let secret = config.secret().map_err(|text| Failed::new(exit::CONFIG, "config", text))?;
-    let settings = settings(config, node, &data, secret);
+    let settings = settings(config, node, &data);
     let (log_store, boot) = recover(config, node, &mut data, first)?;
     Ok(Start { settings, boot, log_store, incarnations: Box::new(Known(data)) })
 }

@@ -39,7 +39,7 @@ pub fn cluster_id(name: &str, membership: &Membership) -> u64 {
 
 /// Everything that a node's actors are told.
 #[must_use]
-pub fn settings(config: &Config, node: &Node, data: &DataDir, secret: Option<Vec<u8>>) -> Settings {
+pub fn settings(config: &Config, node: &Node, data: &DataDir) -> Settings {
     Settings {
         id: node.id,
         cluster: config.cluster.name.clone(),
@@ -49,7 +49,7 @@ pub fn settings(config: &Config, node: &Node, data: &DataDir, secret: Option<Vec
         client_address: node.client.clone(),
         peer_address: node.peer.clone(),
         dial: node.dial.clone(),
-        secret,
+        secret: config.secret.clone(),
         raft: raft(config, node.id),
         limits: limits(config),
         queues: queues(config),
