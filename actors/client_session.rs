@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::messages::{Answered, Close, Drain, Frame, SocketClosed, Written};
 use crate::metrics::Metrics;
 use crate::raft::RaftActor;
-use crate::reply::Reply;
+use crate::reply::{Connection, Reply};
 use crate::session_io::{Gate, Outgoing};
 use crate::session_requests::Batch;
 use crate::state_machine::StateMachineActor;
@@ -76,6 +76,8 @@ pub struct ClientSessionActor {
     pub(crate) bye: Option<u64>,
     /// Why `hello` failed: the answer to what was sent behind it.
     pub(crate) unwelcome: Option<Failure>,
+    /// What its requests carry to be answered.
+    replies_to: Option<Arc<Connection>>,
 }
 
 /// Replies are handed to the socket in messages of about this size.
@@ -105,6 +107,7 @@ impl ClientSessionActor {
             kept_alive: Instant::now(),
             bye: None,
             unwelcome: None,
+            replies_to: None,
         }
     }
 
@@ -130,7 +133,11 @@ impl ClientSessionActor {
 
     pub(crate) fn reply(&mut self, id: u64, ctx: &mut Context<Self>) -> Reply {
         self.unanswered += 1;
-        Reply::session(self.connection, ctx.address().recipient(), id)
+        let connection = self.replies_to.get_or_insert_with(|| {
+            let answers = ctx.address().recipient();
+            Arc::new(Connection { number: self.connection, answers })
+        });
+        Reply::session(connection, id)
     }
 
     pub(crate) fn answer(&mut self, id: u64, result: OpResult, ctx: &mut Context<Self>) {

@@ -12,7 +12,10 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use quorate_core::raft::Note;
-use quorate_core::wire::client::Status;
+use quorate_core::wire::client::{Op, Status};
+
+/// Labels and their values.
+type Labels = Vec<(&'static str, &'static str)>;
 
 /// Handles to a node's counters. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -29,10 +32,10 @@ pub struct Metrics {
     pub step_downs: Counter,
     /// Connections of clients that stand.
     pub connections: Gauge<i64, AtomicI64>,
-    /// Requests of clients, by operation.
-    pub requests: Family<Vec<(&'static str, &'static str)>, Counter>,
+    /// Requests of clients, by operation, in the order of `Op::NAMES`.
+    requests: Arc<[(&'static str, Counter)]>,
     /// Requests that ended in an error, by code.
-    pub errors: Family<Vec<(&'static str, &'static str)>, Counter>,
+    pub errors: Family<Labels, Counter>,
     registry: Arc<Registry>,
 }
 
@@ -46,11 +49,18 @@ impl Default for Metrics {
             elections_won: Counter::default(),
             step_downs: Counter::default(),
             connections: Gauge::default(),
-            requests: Family::default(),
+            requests: Arc::default(),
             errors: Family::default(),
             registry: Arc::default(),
         };
         metrics.register(&mut registry);
+        let requests = Family::<Labels, Counter>::default();
+        let help = "Requests of clients, by operation";
+        registry.register("client_requests", help, requests.clone());
+        let counter = |name: &&'static str| {
+            (*name, requests.get_or_create_owned(&vec![("operation", *name)]))
+        };
+        metrics.requests = Op::NAMES.iter().map(counter).collect();
         metrics.registry = Arc::new(registry);
         metrics
     }
@@ -72,8 +82,6 @@ impl Metrics {
         registry.register("raft_step_downs", "Times this node stopped leading", downs);
         let connections = self.connections.clone();
         registry.register("client_connections", "Connections of clients", connections);
-        let requests = self.requests.clone();
-        registry.register("client_requests", "Requests of clients, by operation", requests);
         let errors = self.errors.clone();
         registry.register("client_errors", "Requests that failed, by code", errors);
     }
@@ -95,7 +103,9 @@ impl Metrics {
 
     /// Counts a request.
     pub fn requested(&self, op: &'static str) {
-        self.requests.get_or_create(&vec![("operation", op)]).inc();
+        if let Some((_, counter)) = self.requests.iter().find(|(name, _)| *name == op) {
+            counter.inc();
+        }
     }
 
     /// Counts a failure.
@@ -149,7 +159,7 @@ impl Collector for Now {
             ("store_revision", "The store's revision", status.revision),
             ("store_keys", "Keys", status.keys),
             ("client_sessions", "Sessions in the state", status.sessions),
-            ("process_uptime_milliseconds", "How long the process has run", status.uptime_ms),
+            ("process_uptime_seconds", "How long the process has run", status.uptime_ms / 1_000),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);

@@ -3,6 +3,7 @@
 //! waits for ever.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix::Recipient;
 use quorate_core::types::Index;
@@ -20,13 +21,22 @@ pub struct Outcome {
     pub result: OpResult,
 }
 
+/// A client's connection, as its requests know it.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its number on this node.
+    pub number: u64,
+    /// Who takes its answers.
+    pub answers: Recipient<Answered>,
+}
+
 /// Who waits for one answer.
 #[derive(Debug)]
 pub struct Reply(Option<Waiter>);
 
 #[derive(Debug)]
 enum Waiter {
-    Session { connection: u64, to: Recipient<Answered>, id: u64 },
+    Session { to: Arc<Connection>, id: u64 },
     Once(oneshot::Sender<Outcome>),
     Nobody,
 }
@@ -34,8 +44,8 @@ enum Waiter {
 impl Reply {
     /// A request of a client's connection.
     #[must_use]
-    pub fn session(connection: u64, to: Recipient<Answered>, id: u64) -> Self {
-        Self(Some(Waiter::Session { connection, to, id }))
+    pub fn session(to: &Arc<Connection>, id: u64) -> Self {
+        Self(Some(Waiter::Session { to: Arc::clone(to), id }))
     }
 
     /// A single waiter, such as an HTTP request.
@@ -68,7 +78,7 @@ impl Drop for Reply {
 }
 
 /// A connection, and its answers by id.
-type Addressed = (Recipient<Answered>, Vec<(u64, Outcome)>);
+type Addressed = (Arc<Connection>, Vec<(u64, Outcome)>);
 
 /// Answers on their way, one message for each connection.
 #[derive(Debug, Default)]
@@ -80,8 +90,8 @@ impl Answers {
     /// Adds an answer; a single waiter gets it at once.
     pub fn add(&mut self, mut reply: Reply, outcome: Outcome) {
         match reply.0.take() {
-            Some(Waiter::Session { connection, to, id }) => {
-                let (_, list) = self.sessions.entry(connection).or_insert((to, Vec::new()));
+            Some(Waiter::Session { to, id }) => {
+                let (_, list) = self.sessions.entry(to.number).or_insert((to, Vec::new()));
                 list.push((id, outcome));
             }
             Some(Waiter::Once(to)) => drop(to.send(outcome)),
@@ -92,7 +102,7 @@ impl Answers {
     /// Sends them off.
     pub fn send(self) {
         for (to, list) in self.sessions.into_values() {
-            to.do_send(Answered(list));
+            to.answers.do_send(Answered(list));
         }
     }
 }

@@ -16,11 +16,11 @@ use crate::reply::{Outcome, Reply};
 impl ClientSessionActor {
     pub(crate) fn take(&mut self, request: Request, batch: &mut Batch, ctx: &mut Context<Self>) {
         let Request { id, op, acked } = request;
-        self.shared.metrics.requested(name(&op));
+        self.shared.metrics.requested(op.name());
         log::trace!(
             "request {:?}:{id} {} on connection {}",
             self.standing,
-            name(&op),
+            op.name(),
             self.connection
         );
         let session = match (self.standing, &op) {
@@ -203,21 +203,5 @@ impl Batch {
             let queries = self.queries.into_iter().map(|question| (Index(0), question));
             shared.state_machine.do_send(Query(queries.collect()));
         }
-    }
-}
-
-fn name(op: &Op) -> &'static str {
-    match op {
-        Op::Hello(_) => "hello",
-        Op::Ping => "ping",
-        Op::Bye => "bye",
-        Op::Put(_) => "put",
-        Op::Append(_) => "append",
-        Op::Get(_) => "get",
-        Op::Delete(_) => "delete",
-        Op::CompareAndSwap(_) => "compare_and_swap",
-        Op::Increment(_) => "increment",
-        Op::Status => "status",
-        Op::Members => "members",
     }
 }

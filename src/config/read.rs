@@ -149,22 +149,22 @@ impl Read {
             let Some(path) = name.strip_prefix("QUORATE__") else { continue };
             let full = path.replace("__", ".").to_ascii_lowercase();
             let place = format!("environment {name}=\"{text}\"");
-            self.word(&full, text, place, format!("environment {name}"));
+            self.word(&full, text, &place, format!("environment {name}"));
         }
     }
 
     /// Takes in `--set KEY=VALUE`.
     pub(super) fn flags(&mut self, flags: &[(String, String)]) {
         for (full, text) in flags {
-            self.word(full, text, format!("--set {full}={text}"), "--set".to_owned());
+            self.word(full, text, &format!("--set {full}={text}"), "--set".to_owned());
         }
     }
 
-    fn word(&mut self, full: &str, text: &str, place: String, origin: String) {
+    fn word(&mut self, full: &str, text: &str, place: &str, origin: String) {
         let problem = |what: String| Problem {
             offset: usize::MAX,
             warning: false,
-            place: place.clone(),
+            place: place.to_owned(),
             what,
             excerpt: None,
             help: None,

@@ -28,6 +28,8 @@ pub struct Wal {
     /// (first index, term).
     terms: Vec<Position>,
     staged: Staged,
+    /// Kept for its room.
+    out: Vec<u8>,
     failed: Option<StoreError>,
 }
 
@@ -88,6 +90,7 @@ impl Wal {
             hard_state: recovered.hard_state,
             terms: vec![],
             staged: Staged::default(),
+            out: vec![],
             failed: None,
         };
         for entry in &recovered.entries {
@@ -123,17 +126,21 @@ impl Wal {
         if room > self.options.segment_bytes && self.segment.end > HEADER as u64 {
             self.roll()?;
         }
-        let staged = std::mem::take(&mut self.staged);
-        let mut out = Vec::with_capacity(staged.size);
+        let Staged { payloads, records, size, before } = &mut self.staged;
+        let out = &mut self.out;
+        out.clear();
+        out.reserve(*size);
         let Segment { mut chain, synced, seed, .. } = self.segment;
-        let mut rest = staged.payloads.as_slice();
-        for (kind, length) in staged.records {
+        let mut rest = payloads.as_slice();
+        for (kind, length) in records.drain(..) {
             let (payload, after) = rest.split_at(length);
             rest = after;
-            chain = encode_record(&mut out, kind, payload, chain, synced, seed);
+            chain = encode_record(out, kind, payload, chain, synced, seed);
         }
         self.segment.grow(out.len() as u64, self.options.preallocate_bytes)?;
-        self.segment.write(&out, chain)?;
+        payloads.clear();
+        (*size, *before) = (0, None);
+        self.segment.write(out, chain)?;
         self.segment.sync()?;
         self.syncs += 1;
         self.segment.mark()
