@@ -129,8 +129,9 @@ async fn a_leader_without_a_quorum_refuses_and_the_cluster_comes_back() {
         (status.role != "leader").then_some(status)
     });
     stepped_down.await;
-    let refused = client.call(put("key", "alone"), None).await.unwrap_err();
-    assert!(refused.is_certain(), "{refused}");
+    // Whatever the client could find out by its deadline: it is no success, and what is read
+    // below shows that nothing was done.
+    assert!(client.call(put("key", "alone"), None).await.is_err());
     for other in &others {
         cluster.start_node(*other);
     }

@@ -123,7 +123,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "storage.preallocate_bytes",
-        int(4 * MIB, 64 * KIB, 64 * MIB, "bytes"),
+        int(MIB, 64 * KIB, 64 * MIB, "bytes"),
         "The log's files grow by this much at a time, so that most syncs change no metadata.",
     ),
     key("limits.key_bytes", int(4_096, 1, 64 * KIB, "bytes"), "The longest key."),
