@@ -113,6 +113,8 @@ mod quorum;
 mod random;
 mod reads;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Boot, Config};
 pub use effects::{Apply, Effects, Input, Note, Persist, Refusal, StepDownReason};
