@@ -83,7 +83,7 @@ async fn a_log_damaged_in_its_middle_ends_with_76_and_says_where() {
     cluster.kill(1);
     let path = cluster.dir.path().join("n1/log/00000000000000000001.wal");
     let mut bytes = std::fs::read(&path).unwrap();
-    bytes[3_000] ^= 1;
+    bytes[7_000] ^= 1;
     std::fs::write(&path, bytes).unwrap();
     let (code, text) = run(&cluster.config, &["node", "--id", "1"]);
     assert_eq!(code, Some(76), "{text}");

@@ -8,8 +8,9 @@ use crate::types::{Entry, HardState, Index, Member, Membership, NodeId, Payload,
 
 /// The directory of the segments.
 pub(super) const DIR: &str = "log";
-/// The bytes of a segment's header.
-pub(super) const HEADER: usize = 128;
+/// The bytes of a segment's header: a page of its own, never written again, so that no record's
+/// sector is shared with it.
+pub(super) const HEADER: usize = 4_096;
 /// The bytes of a record's header.
 pub(super) const RECORD: usize = 32;
 /// The first eight bytes of a segment.

@@ -6,7 +6,7 @@
 //! ```text
 //!  log/00000000000000000001.wal
 //!  ┌────────────┬────────┬────────┬─────┬──────┬────────────────────────┐
-//!  │ header 128 │ record │ record │ ... │ seal │ zeros, preallocated    │
+//!  │ header 4096│ record │ record │ ... │ seal │ zeros, preallocated    │
 //!  └────────────┴────────┴────────┴─────┴──────┴────────────────────────┘
 //!  record:  length 4 │ kind 1 │ 0 3 │ chain 8 │ synced 8 │ checksum 8 │ payload, padded to 8
 //! ```

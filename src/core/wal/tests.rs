@@ -77,24 +77,24 @@ fn many_appends_share_one_write_and_one_sync_and_nothing_staged_costs_none() {
 #[test]
 fn segments_roll_and_are_read_as_one_log() {
     let fs = MemoryFs::default();
-    let (mut wal, _) = open(&fs, 2_000).unwrap();
+    let (mut wal, _) = open(&fs, 6_000).unwrap();
     for index in 1..=40 {
         wal.save_hard_state(hard(index, 1)).unwrap();
         wal.append(&[entry(index, index, 200)]).unwrap();
         wal.sync().unwrap();
     }
-    wal.append(&[entry(41, 41, 9_000)]).unwrap();
+    wal.append(&[entry(41, 41, 20_000)]).unwrap();
     wal.save_hard_state(hard(41, 0)).unwrap();
     wal.sync().unwrap();
     let names = crate::fs::Fs::list(&fs, "log").unwrap();
     assert!(names.len() > 5, "{names:?}");
     fs.crash(Crash::SyncedOnly);
-    let (_, found) = open(&fs, 2_000).unwrap();
+    let (_, found) = open(&fs, 6_000).unwrap();
     assert_eq!(found.entries.len(), 41);
     assert_eq!(found.hard_state, hard(41, 0));
     // Any middle segment missing is damage, not a shorter log.
     crate::fs::Fs::remove(&fs, &format!("log/{}", names[2])).unwrap();
-    assert!(matches!(open(&fs, 2_000), Err(StoreError::Damaged { .. })));
+    assert!(matches!(open(&fs, 6_000), Err(StoreError::Damaged { .. })));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_log_cut_at_any_byte_is_a_prefix_of_what_was_written() {
 
 #[test]
 fn any_flipped_byte_is_found_and_never_shortens_what_was_synced() {
-    for segment_bytes in [1 << 20, 600] {
+    for segment_bytes in [1 << 20, 4_600] {
         let (fs, durable) = small_log(segment_bytes);
         let all = durable.last().unwrap();
         for name in crate::fs::Fs::list(&fs, "log").unwrap() {
@@ -250,7 +250,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_crash_loses_what_was_synced(steps in steps(), segment_bytes in 300u64..3_000) {
+    fn no_crash_loses_what_was_synced(steps in steps(), segment_bytes in 4_300u64..7_000) {
         let fs = MemoryFs::default();
         let (mut wal, _) = open(&fs, segment_bytes).unwrap();
         let mut model = Model::default();
@@ -302,7 +302,7 @@ proptest! {
         fail_write in 0u64..4, fail_sync in 0u64..3, mask in any::<u64>(), bytes in 0usize..900,
     ) {
         let fs = MemoryFs::default();
-        let (mut wal, _) = open(&fs, 1_200).unwrap();
+        let (mut wal, _) = open(&fs, 5_000).unwrap();
         wal.append(&[entry(1, 1, 300), entry(2, 1, 200)]).unwrap();
         wal.sync().unwrap();
         let faults = Faults { write_error_in: fail_write, sync_error_in: fail_sync, space_left: None };
@@ -311,7 +311,7 @@ proptest! {
         let synced = wal.sync().is_ok();
         drop(wal);
         fs.crash(Crash::Subset(mask));
-        let (_, found) = open(&fs, 1_200).unwrap();
+        let (_, found) = open(&fs, 5_000).unwrap();
         let all = [entry(1, 1, 300), entry(2, 1, 200), entry(3, 1, bytes)];
         prop_assert!(all.starts_with(&found.entries));
         let floor = 2 + usize::from(synced);

@@ -77,7 +77,10 @@ fn a_vote_goes_only_to_a_log_at_least_as_up_to_date() {
 fn a_vote_survives_a_restart() {
     let mut group = Group::new(3);
     let last = Position { term: Term(9), index: Index(9) };
-    let ask = |from| Input::Received { from: id(from), message: Message::RequestVote { term: Term(5), last } };
+    let ask = |from| Input::Received {
+        from: id(from),
+        message: Message::RequestVote { term: Term(5), last },
+    };
     group.step(id(3), ask(1));
     group.run(3);
     assert_eq!(group.machines[&id(3)].disk.hard_state.vote, Some(id(1)));
@@ -98,7 +101,9 @@ fn a_vote_that_was_not_synced_was_never_given() {
     let message = Message::RequestVote { term: Term(5), last };
     group.step(id(3), Input::Received { from: id(1), message });
     group.run(50);
-    let votes = |flight: &super::harness::Flight| matches!(flight.message, Message::RequestVoteReply { .. });
+    let votes = |flight: &super::harness::Flight| {
+        matches!(flight.message, Message::RequestVoteReply { .. })
+    };
     assert!(!group.flights.iter().any(votes));
     group.crash(id(3));
     assert_eq!(group.machines[&id(3)].disk.hard_state.vote, None);
@@ -172,7 +177,8 @@ fn a_leader_that_stepped_down_may_ask_its_followers() {
     let ask = |from| Input::Received { from: id(from), message: Message::PreVote { term, last } };
     let granted = |group: &Group, to: u64| {
         group.flights.iter().any(|flight| {
-            flight.to == id(to) && matches!(flight.message, Message::PreVoteReply { granted: true, .. })
+            flight.to == id(to)
+                && matches!(flight.message, Message::PreVoteReply { granted: true, .. })
         })
     };
     let third = group.others(leader)[1];

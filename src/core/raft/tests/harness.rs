@@ -18,7 +18,7 @@ use crate::types::{
 pub(super) struct Disk {
     pub(super) hard_state: HardState,
     pub(super) log: Vec<Entry>,
-    queue: Vec<(Persist, Moment)>,
+    pub(super) queue: Vec<(Persist, Moment)>,
 }
 
 impl Disk {
@@ -158,7 +158,8 @@ impl Group {
         machine.node = None;
         machine.disk.queue.clear();
         machine.waiting_reads.clear();
-        let gone: Vec<Ticket> = self.asked.keys().copied().filter(|ticket| ticket.0 % 64 == node.0).collect();
+        let gone: Vec<Ticket> =
+            self.asked.keys().copied().filter(|ticket| ticket.0 % 64 == node.0).collect();
         for ticket in gone {
             self.asked.remove(&ticket);
         }
@@ -251,7 +252,8 @@ impl Group {
     }
 
     fn end(&mut self, ticket: Ticket, end: End) {
-        let (floor, _) = self.asked.remove(&ticket).expect("a ticket ended twice, or after a crash");
+        let (floor, _) =
+            self.asked.remove(&ticket).expect("a ticket ended twice, or after a crash");
         if let End::ReadAt(index) = end {
             assert!(index >= floor, "a read at {index} missed what was acknowledged at {floor}");
         }
@@ -386,8 +388,10 @@ impl Group {
     pub(super) fn level(&mut self, most_ms: u64) {
         self.until(most_ms, "equal logs", |group| {
             let all: Vec<Status> = group.up().into_iter().map(|n| group.status(n.0)).collect();
-            let equal = |a: &Status, b: &Status| a.applied == b.applied && a.last_index == b.last_index;
-            group.leader().is_some() && all.iter().all(|s| equal(s, &all[0]) && s.applied == s.last_index)
+            let equal =
+                |a: &Status, b: &Status| a.applied == b.applied && a.last_index == b.last_index;
+            group.leader().is_some()
+                && all.iter().all(|s| equal(s, &all[0]) && s.applied == s.last_index)
         });
     }
 
@@ -399,7 +403,8 @@ impl Group {
         }
         // Whatever is applied anywhere is durable on a quorum, counting the disks of all.
         if let Some((index, entry)) = self.applied.last_key_value() {
-            let holds = |m: &&Machine| m.disk.log.iter().rev().any(|e| e.index == *index && e == entry);
+            let holds =
+                |m: &&Machine| m.disk.log.iter().rev().any(|e| e.index == *index && e == entry);
             let count = self.machines.values().filter(holds).count();
             assert!(count * 2 > self.machines.len(), "index {index} is applied without a quorum");
         }
@@ -410,7 +415,8 @@ impl Group {
     fn check_promise(&self, from: NodeId, message: &Message) {
         let disk = &self.machines[&from].disk;
         assert!(disk.hard_state.term >= message.term(), "{message:?} of a term not durable");
-        if let Message::AppendEntriesReply { term, outcome: AppendOutcome::Accepted(index), .. } = message
+        if let Message::AppendEntriesReply { term, outcome: AppendOutcome::Accepted(index), .. } =
+            message
             && disk.hard_state.term == *term
         {
             assert!(disk.last().index >= *index, "{message:?} before its sync");
