@@ -18,7 +18,7 @@ use crate::guard::{FrameLimit, guarded};
 use crate::handshake::{
     Incarnations, judge_hello, judge_incarnation, nonce, proof_holds, prove, refused,
 };
-use crate::messages::Received;
+use crate::messages::{Received, Silenced};
 use crate::raft::RaftActor;
 use crate::settings::{Settings, peer_frame_bytes};
 use crate::view::View;
@@ -85,6 +85,7 @@ async fn serve(
     limit.set(peer_frame_bytes(&acceptor.settings));
     log::info!("peer: node {peer} connected from {address}");
     let ended = acceptor.receive(peer, &mut session, &mut stream).await;
+    acceptor.raft.do_send(Silenced { peer });
     let ended = limit.exceeded().map_or(ended, |bytes| format!("a frame of {bytes} bytes"));
     log::info!("peer: node {peer} disconnected: {ended}");
     let reason = CloseReason { code: CloseCode::Normal, description: Some(ended) };

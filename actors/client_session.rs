@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::prelude::*;
 use bytes::BytesMut;
@@ -16,7 +16,7 @@ use quorate_core::wire::client::{
 };
 use tokio::sync::mpsc;
 
-use crate::messages::{Answered, Close, Drain, Frame, SocketClosed, Written};
+use crate::messages::Drain;
 use crate::metrics::Metrics;
 use crate::raft::RaftActor;
 use crate::reply::{Connection, Reply};
@@ -24,6 +24,8 @@ use crate::session_io::{Gate, Outgoing};
 use crate::session_requests::Batch;
 use crate::state_machine::StateMachineActor;
 use crate::view::View;
+
+mod handlers;
 
 /// What every session of a node shares.
 #[derive(Clone)]
@@ -82,8 +84,6 @@ pub struct ClientSessionActor {
 
 /// Replies are handed to the socket in messages of about this size.
 const MESSAGE_BYTES: usize = 64 << 10;
-/// How often a silent client is pinged.
-const PING_EVERY: Duration = Duration::from_secs(15);
 
 impl ClientSessionActor {
     /// An actor for a connection of that number.
@@ -158,6 +158,9 @@ impl ClientSessionActor {
             while message.len() < MESSAGE_BYTES
                 && let Some((id, result)) = self.answers.pop_front()
             {
+                if let Standing::Open(session) = self.standing {
+                    log::trace!("request {session}:{id} answered, ok: {}", result.is_ok());
+                }
                 encode_reply(&mut message, id, &encode_result(&result));
                 if self.bye == Some(id) && result.is_ok() {
                     self.standing = Standing::Leaving;
@@ -182,78 +185,5 @@ impl ClientSessionActor {
         let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
         let reason = reason.get(..end.unwrap_or(0)).unwrap_or_default().to_owned();
         drop(self.outgoing.send(Outgoing::Close(code, reason)));
-    }
-}
-
-impl Actor for ClientSessionActor {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        self.shared.metrics.connections.inc();
-        ctx.run_interval(PING_EVERY, |session, _| drop(session.outgoing.send(Outgoing::Ping)));
-    }
-
-    fn stopped(&mut self, _: &mut Self::Context) {
-        self.shared.metrics.connections.dec();
-    }
-}
-
-impl Handler<Frame> for ClientSessionActor {
-    type Result = ();
-    fn handle(&mut self, Frame(frame): Frame, ctx: &mut Self::Context) {
-        self.frames.push_back(Requests::new(&frame, &self.shared.limits));
-        self.take_requests(ctx);
-    }
-}
-
-impl Handler<Answered> for ClientSessionActor {
-    type Result = ();
-    fn handle(&mut self, Answered(outcomes): Answered, ctx: &mut Self::Context) {
-        for (id, outcome) in outcomes {
-            self.unanswered -= 1;
-            let result = match self.standing {
-                Standing::Greeting(session) if id == 0 => self.greeted(session, outcome),
-                Standing::New | Standing::Greeting(_) | Standing::Open(_) | Standing::Leaving => {
-                    outcome.result
-                }
-            };
-            self.answer(id, result, ctx);
-        }
-        self.take_requests(ctx);
-    }
-}
-
-impl Handler<Drain> for ClientSessionActor {
-    type Result = ();
-    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
-        self.draining = false;
-        self.flush();
-        self.take_requests(ctx);
-    }
-}
-
-impl Handler<Written> for ClientSessionActor {
-    type Result = ();
-    fn handle(&mut self, Written(bytes): Written, ctx: &mut Self::Context) {
-        self.unsent = self.unsent.saturating_sub(bytes);
-        self.flush();
-        self.take_requests(ctx);
-    }
-}
-
-impl Handler<SocketClosed> for ClientSessionActor {
-    type Result = ();
-    fn handle(&mut self, SocketClosed { refusal }: SocketClosed, ctx: &mut Self::Context) {
-        let (code, reason) = refusal.unwrap_or((1000, String::new()));
-        self.close(code, &reason);
-        ctx.stop();
-    }
-}
-
-impl Handler<Close> for ClientSessionActor {
-    type Result = ();
-    fn handle(&mut self, _: Close, _: &mut Self::Context) {
-        self.flush();
-        self.close(1001, "the node stops: go to another one");
     }
 }

@@ -87,17 +87,25 @@ pub(crate) async fn keep_connected(
 
 /// What was said about a peer that cannot be reached: each sentence once a minute.
 #[derive(Default)]
-struct Complaints(Option<(String, Instant)>);
+struct Complaints {
+    last: Option<(String, Instant)>,
+    /// Since when it cannot be reached.
+    since: Option<Instant>,
+}
+
+/// Nodes that are started together find each other within this time; until then, silence.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Complaints {
     fn say(&mut self, dial: &Dial, error: &str) {
+        let since = *self.since.get_or_insert_with(Instant::now);
         let fresh = self
-            .0
+            .last
             .as_ref()
             .is_none_or(|(last, when)| last != error || when.elapsed() >= Duration::from_secs(60));
-        if fresh {
+        if fresh && since.elapsed() >= PATIENCE {
             log::warn!("peer: cannot reach node {} at {}: {error}", dial.peer, dial.address);
-            self.0 = Some((error.to_owned(), Instant::now()));
+            self.last = Some((error.to_owned(), Instant::now()));
         }
     }
 }

@@ -9,21 +9,17 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use quorate_core::kv::{Command, WriteOp};
 use quorate_core::types::Index;
-use quorate_core::wire::client::{
-    Append, CompareAndSwap, Consistency, Delete, ErrorCode, Expect, Failure, Get, KeyValue, Op,
-    Put, Status, Success,
-};
-use serde_json::{Value, json};
+use quorate_core::wire::client::{ErrorCode, Failure, Op, Status, Success};
+use serde_json::json;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::client_session::Shared;
-use crate::messages::{Proposal, Propose, Query, Question, Read};
+use crate::messages::{Proposal, Propose, Query, Question};
 use crate::reply::{Outcome, Reply};
 
+mod keys;
 mod params;
-
-use params::{Params, key_of, text_or_base64};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -38,10 +34,11 @@ pub struct Web {
 
 /// A request that is not answered within this time is unknown.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-const MOST_LISTED: usize = 10_000;
-const USUALLY_LISTED: usize = 1_000;
 
 type Answer = Result<HttpResponse, Failure>;
+
+/// A request's body, or why it was not read to its end.
+type Body = Result<Bytes, actix_web::Error>;
 
 /// The routes; those for keys where `http.enabled` says so.
 pub fn routes(config: &mut web::ServiceConfig, keys: bool) {
@@ -58,11 +55,11 @@ pub fn routes(config: &mut web::ServiceConfig, keys: bool) {
 
 fn key_routes(config: &mut web::ServiceConfig) {
     config
-        .route("/v1/kv", web::get().to(list))
-        .route("/v1/kv/{key:.*}", web::get().to(get))
-        .route("/v1/kv/{key:.*}", web::put().to(put))
-        .route("/v1/kv/{key:.*}", web::post().to(post))
-        .route("/v1/kv/{key:.*}", web::delete().to(delete));
+        .route("/v1/kv", web::get().to(keys::list))
+        .route("/v1/kv/{key:.*}", web::get().to(keys::get))
+        .route("/v1/kv/{key:.*}", web::put().to(keys::put))
+        .route("/v1/kv/{key:.*}", web::post().to(keys::post))
+        .route("/v1/kv/{key:.*}", web::delete().to(keys::delete));
 }
 
 impl Web {
@@ -101,6 +98,17 @@ impl Web {
             self.shared.raft.do_send(Propose(vec![Proposal { command, reply }]));
         })
         .await
+    }
+
+    fn body(&self, body: Body) -> Result<Bytes, Failure> {
+        body.map_err(|error| {
+            let most = self.shared.limits.value_bytes;
+            if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
+                let text = format!("the value is larger than the limit of {most} bytes");
+                return Failure::new(ErrorCode::TooLarge, text);
+            }
+            Failure::new(ErrorCode::BadRequest, format!("the body cannot be read: {error}"))
+        })
     }
 
     fn check_sizes(&self, op: &Op) -> Result<(), Failure> {
@@ -182,168 +190,6 @@ fn failed(request: &HttpRequest, failure: &Failure) -> HttpResponse {
 
 fn respond(request: &HttpRequest, answer: Answer) -> HttpResponse {
     answer.unwrap_or_else(|failure| failed(request, &failure))
-}
-
-async fn get(request: HttpRequest, web: web::Data<Web>) -> HttpResponse {
-    let answer = get_key(&request, &web).await;
-    respond(&request, answer)
-}
-
-async fn get_key(request: &HttpRequest, web: &Web) -> Answer {
-    let params = Params::of(request)?;
-    let key = key_of(request)?;
-    let consistency = params.consistency()?;
-    if params.number("revision")?.unwrap_or(0) != 0 {
-        let text = "reading at a past revision is not in this version: leave `revision` out";
-        return Err(Failure::new(ErrorCode::Unsupported, text));
-    }
-    let get = Get { key, consistency, ..Get::default() };
-    web.check_sizes(&Op::Get(get.clone()))?;
-    let outcome = web
-        .ask(|reply| {
-            let question = Question::Get { get, reply };
-            if consistency == Consistency::Stale {
-                web.shared.state_machine.do_send(Query(vec![(Index(0), question)]));
-            } else {
-                web.shared.raft.do_send(Read(vec![question]));
-            }
-        })
-        .await?;
-    let Success::Get { revision, index, entry } = outcome.result? else {
-        return Err(Failure::new(ErrorCode::Internal, "get gave something else"));
-    };
-    let mut response = match &entry {
-        Some(_) => HttpResponse::Ok(),
-        None => HttpResponse::NotFound(),
-    };
-    response.insert_header(("X-Revision", revision.to_string()));
-    response.insert_header(("X-Index", index.to_string()));
-    let Some(entry) = entry else {
-        let text = "no such key";
-        return Ok(
-            response.json(json!({"code": "not_found", "message": text, "revision": revision}))
-        );
-    };
-    response.insert_header(("X-Mod-Revision", entry.mod_revision.to_string()));
-    response.insert_header(("X-Create-Revision", entry.create_revision.to_string()));
-    response.insert_header(("X-Version", entry.version.to_string()));
-    response.insert_header((CONTENT_TYPE, "application/octet-stream"));
-    Ok(response.body(entry.value))
-}
-
-async fn put(request: HttpRequest, web: web::Data<Web>, body: Bytes) -> HttpResponse {
-    let answer = put_key(&request, &web, body).await;
-    respond(&request, answer)
-}
-
-async fn put_key(request: &HttpRequest, web: &Web, value: Bytes) -> Answer {
-    let params = Params::of(request)?;
-    let key = key_of(request)?;
-    if params.number("lease")?.unwrap_or(0) != 0 {
-        let text = "leases are not in this version: leave `lease` out";
-        return Err(Failure::new(ErrorCode::Unsupported, text));
-    }
-    let op = match params.number("if_mod_revision")? {
-        None => Op::Put(Put { key, value, ..Put::default() }),
-        Some(revision) => Op::CompareAndSwap(CompareAndSwap {
-            key,
-            expect: Expect::ModRevision(revision),
-            value: Some(value),
-        }),
-    };
-    match web.write(request, &op).await? {
-        Success::Put { revision, index, .. }
-        | Success::CompareAndSwap { swapped: true, revision, index, .. } => {
-            Ok(HttpResponse::Ok().json(json!({"revision": revision, "index": index})))
-        }
-        Success::CompareAndSwap { revision, index, entry, .. } => {
-            let found = entry.map_or(0, |entry| entry.mod_revision);
-            let text = format!("the key's mod_revision is {found}; nothing was changed");
-            Ok(HttpResponse::PreconditionFailed().json(json!({
-                "code": "condition_false", "message": text, "mod_revision": found,
-                "revision": revision, "index": index,
-            })))
-        }
-        _ => Err(Failure::new(ErrorCode::Internal, "put gave something else")),
-    }
-}
-
-async fn post(request: HttpRequest, web: web::Data<Web>, body: Bytes) -> HttpResponse {
-    let answer = post_key(&request, &web, body).await;
-    respond(&request, answer)
-}
-
-async fn post_key(request: &HttpRequest, web: &Web, value: Bytes) -> Answer {
-    let params = Params::of(request)?;
-    if params.text("op") != Some("append") {
-        let text = "POST wants ?op=append; use PUT to set a key";
-        return Err(Failure::new(ErrorCode::BadRequest, text));
-    }
-    let op = Op::Append(Append { key: key_of(request)?, value });
-    match web.write(request, &op).await? {
-        Success::Append { revision, index, length } => Ok(HttpResponse::Ok()
-            .json(json!({"revision": revision, "index": index, "length": length}))),
-        _ => Err(Failure::new(ErrorCode::Internal, "append gave something else")),
-    }
-}
-
-async fn delete(request: HttpRequest, web: web::Data<Web>) -> HttpResponse {
-    let answer = delete_key(&request, &web).await;
-    respond(&request, answer)
-}
-
-async fn delete_key(request: &HttpRequest, web: &Web) -> Answer {
-    let op = Op::Delete(Delete { key: key_of(request)?, return_previous: false });
-    match web.write(request, &op).await? {
-        Success::Delete { revision, index, deleted, .. } => Ok(HttpResponse::Ok()
-            .json(json!({"revision": revision, "index": index, "deleted": deleted}))),
-        _ => Err(Failure::new(ErrorCode::Internal, "delete gave something else")),
-    }
-}
-
-async fn list(request: HttpRequest, web: web::Data<Web>) -> HttpResponse {
-    let answer = list_keys(&request, &web).await;
-    respond(&request, answer)
-}
-
-async fn list_keys(request: &HttpRequest, web: &Web) -> Answer {
-    let params = Params::of(request)?;
-    let limit = params.number("limit")?.map_or(USUALLY_LISTED, |limit| {
-        usize::try_from(limit).unwrap_or(MOST_LISTED).min(MOST_LISTED)
-    });
-    let (sender, answer) = oneshot::channel();
-    let question = Question::List {
-        prefix: params.bytes("prefix").unwrap_or_default(),
-        after: params.bytes("after"),
-        limit,
-        reply: sender,
-    };
-    if params.consistency()? == Consistency::Stale {
-        web.shared.state_machine.do_send(Query(vec![(Index(0), question)]));
-    } else {
-        web.shared.raft.do_send(Read(vec![question]));
-    }
-    let listing = match timeout(ANSWER_TIME, answer).await {
-        Ok(Ok(listing)) => listing?,
-        Ok(Err(_)) | Err(_) => {
-            return Err(Failure::new(ErrorCode::Timeout, "no answer within 10 s"));
-        }
-    };
-    let entries: Vec<Value> = listing.entries.iter().map(entry_json).collect();
-    Ok(HttpResponse::Ok().json(json!({
-        "revision": listing.revision, "index": listing.index, "entries": entries,
-        "more": listing.more,
-    })))
-}
-
-fn entry_json(entry: &KeyValue) -> Value {
-    let mut row = serde_json::Map::new();
-    text_or_base64(&mut row, "key", &entry.key);
-    text_or_base64(&mut row, "value", &entry.value);
-    row.insert("create_revision".into(), entry.create_revision.into());
-    row.insert("mod_revision".into(), entry.mod_revision.into());
-    row.insert("version".into(), entry.version.into());
-    row.into()
 }
 
 async fn open_session(request: HttpRequest, web: web::Data<Web>) -> HttpResponse {

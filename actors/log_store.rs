@@ -19,6 +19,7 @@ use quorate_core::wire::peer::encode_message;
 use crate::fatal::{exit, fatal};
 use crate::messages::{Drain, Flush, Persist, Persisted, Transmit};
 use crate::metrics::Metrics;
+use crate::outbound::trace;
 use crate::view::View;
 
 /// The actor of the disk.
@@ -68,6 +69,7 @@ impl LogStoreActor {
             self.store.save_hard_state(hard_state)?;
         }
         if !persist.entries.is_empty() {
+            persist.entries.iter().for_each(|entry| trace("staged", entry));
             self.store.append(&persist.entries)?;
         }
         assert!(persist.seq > self.seq, "writes are staged in order");

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Tick`] | clock → raft |
 //! | [`Propose`], [`Read`] | client session, HTTP → raft |
-//! | [`Received`] | accepted peer connection → raft |
+//! | [`Received`], [`Silenced`] | accepted peer connection → raft |
 //! | [`Connected`], [`Disconnected`] | peer → raft |
 //! | [`Persist`] | raft → log store |
 //! | [`Persisted`] | log store → raft |
@@ -116,6 +116,14 @@ pub struct Connected {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Disconnected {
+    /// The peer.
+    pub peer: NodeId,
+}
+
+/// A connection on which a peer's messages came in is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Silenced {
     /// The peer.
     pub peer: NodeId,
 }

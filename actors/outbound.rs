@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use actix::Addr;
 use bytes::{Bytes, BytesMut};
+use quorate_core::kv::Command;
 use quorate_core::raft::{self, Note, Refusal};
-use quorate_core::types::NodeId;
+use quorate_core::types::{Entry, NodeId, Payload};
 use quorate_core::wire::client::{ErrorCode, Failure};
 use quorate_core::wire::peer::encode_message;
 
@@ -100,4 +101,15 @@ pub(crate) fn tell(note: &Note) {
 /// The answer to a request that comes while the node stops.
 pub(crate) fn leaving() -> Failure {
     Failure::new(ErrorCode::NoLeader, "this node is stopping: nothing was done, go to another one")
+}
+
+/// One line at trace for an entry that bears a client's request, so that the request can be
+/// followed through every node's log by its session and id.
+pub(crate) fn trace(what: &str, entry: &Entry) {
+    if log::log_enabled!(log::Level::Trace)
+        && let Payload::Command(bytes) = &entry.payload
+        && let Ok(Command::Write { session, id, .. }) = Command::decode(bytes)
+    {
+        log::trace!("request {session}:{id} {what} at index {}, term {}", entry.index, entry.term);
+    }
 }

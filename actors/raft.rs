@@ -14,16 +14,15 @@ use quorate_core::raft::{self, Input, Refusal, RoleKind};
 use quorate_core::types::{Index, NodeId, Ticket};
 
 use crate::log_store::LogStoreActor;
-use crate::messages::{
-    Applied, Apply, Connected, CountWaiting, Disconnected, Drain, Persist, Persisted, Proposal,
-    Propose, Query, Question, Read, Received, Stop, Tick,
-};
+use crate::messages::{Apply, Drain, Persist, Query, Question};
 use crate::metrics::Metrics;
-use crate::outbound::{failure, leaving, tell, transmit};
+use crate::outbound::{failure, tell, transmit};
 use crate::peer::PeerActor;
 use crate::reply::{Answers, Outcome, Reply};
 use crate::state_machine::StateMachineActor;
 use crate::view::View;
+
+mod handlers;
 
 /// Whom a RaftActor commands.
 pub struct Below {
@@ -178,108 +177,5 @@ impl Actor for RaftActor {
         if !self.view.stopping.load(Ordering::SeqCst) {
             crate::fatal::fatal(70, "RaftActor ended, so this node stops");
         }
-    }
-}
-
-impl Handler<Drain> for RaftActor {
-    type Result = ();
-    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
-        self.absorbed = 0;
-        self.act();
-    }
-}
-
-impl Handler<Tick> for RaftActor {
-    type Result = ();
-    fn handle(&mut self, _: Tick, ctx: &mut Self::Context) {
-        self.tick_waits.store(false, Ordering::Release);
-        self.propose_clock(ctx);
-        self.absorb(Input::Tick, ctx);
-        self.view.update(self.node.status());
-    }
-}
-
-impl Handler<Propose> for RaftActor {
-    type Result = ();
-    fn handle(&mut self, Propose(proposals): Propose, ctx: &mut Self::Context) {
-        if self.stopping {
-            return proposals.into_iter().for_each(|proposal| proposal.reply.fail(leaving()));
-        }
-        let ticketed = proposals
-            .into_iter()
-            .map(|Proposal { command, reply }| (self.ticket(Waiting::Write(reply)), command));
-        let ticketed = ticketed.collect();
-        self.absorb(Input::Propose(ticketed), ctx);
-    }
-}
-
-impl Handler<Read> for RaftActor {
-    type Result = ();
-    fn handle(&mut self, Read(questions): Read, ctx: &mut Self::Context) {
-        if self.stopping {
-            return questions.into_iter().for_each(|question| question.refuse(leaving()));
-        }
-        let tickets = questions.into_iter().map(|question| self.ticket(Waiting::Read(question)));
-        let tickets = tickets.collect();
-        self.absorb(Input::Read(tickets), ctx);
-    }
-}
-
-impl Handler<Received> for RaftActor {
-    type Result = ();
-    fn handle(&mut self, Received { from, messages }: Received, ctx: &mut Self::Context) {
-        for message in messages {
-            self.absorb(Input::Received { from, message }, ctx);
-        }
-    }
-}
-
-impl Handler<Persisted> for RaftActor {
-    type Result = ();
-    fn handle(&mut self, Persisted { seq }: Persisted, ctx: &mut Self::Context) {
-        self.absorb(Input::Persisted { seq }, ctx);
-    }
-}
-
-impl Handler<Applied> for RaftActor {
-    type Result = ();
-    fn handle(&mut self, applied: Applied, ctx: &mut Self::Context) {
-        self.sessions = applied.sessions;
-        if applied.clock {
-            self.pacemaker.applied_clock(self.view.clock.now());
-        }
-        self.absorb(Input::Applied { index: applied.index }, ctx);
-    }
-}
-
-impl Handler<Connected> for RaftActor {
-    type Result = ();
-    fn handle(&mut self, Connected { peer }: Connected, ctx: &mut Self::Context) {
-        self.absorb(Input::Connected { peer }, ctx);
-    }
-}
-
-impl Handler<Disconnected> for RaftActor {
-    type Result = ();
-    fn handle(&mut self, Disconnected { peer }: Disconnected, ctx: &mut Self::Context) {
-        self.absorb(Input::Disconnected { peer }, ctx);
-    }
-}
-
-impl Handler<Stop> for RaftActor {
-    type Result = ();
-    fn handle(&mut self, Stop { now }: Stop, ctx: &mut Self::Context) {
-        self.stopping = true;
-        if now {
-            self.absorb(Input::StepDown, ctx);
-            self.act();
-        }
-    }
-}
-
-impl Handler<CountWaiting> for RaftActor {
-    type Result = usize;
-    fn handle(&mut self, _: CountWaiting, _: &mut Self::Context) -> usize {
-        self.tickets.len()
     }
 }

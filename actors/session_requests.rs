@@ -17,12 +17,13 @@ impl ClientSessionActor {
     pub(crate) fn take(&mut self, request: Request, batch: &mut Batch, ctx: &mut Context<Self>) {
         let Request { id, op, acked } = request;
         self.shared.metrics.requested(op.name());
-        log::trace!(
-            "request {:?}:{id} {} on connection {}",
-            self.standing,
-            op.name(),
-            self.connection
-        );
+        if let Standing::Open(session) = self.standing {
+            log::trace!(
+                "request {session}:{id} {} came in on connection {}",
+                op.name(),
+                self.connection
+            );
+        }
         let session = match (self.standing, &op) {
             (Standing::New, Op::Hello(hello)) => return self.greet(hello, batch, ctx),
             (Standing::Open(session), op) if !matches!(op, Op::Hello(_)) => session,

@@ -11,6 +11,7 @@ use quorate_core::wire::client::{Consistency, ErrorCode, Failure, Get, OpResult,
 
 use crate::messages::{Applied, Apply, Query, Question};
 use crate::metrics::Metrics;
+use crate::outbound::trace;
 use crate::reply::{Answers, Outcome};
 use crate::view::View;
 
@@ -95,6 +96,7 @@ impl Handler<Apply> for StateMachineActor {
         let mut waiting = waiting.into_iter().peekable();
         let clock = self.state.summary().clock_ms;
         for entry in &entries {
+            trace("applied", entry);
             let result = self.state.apply(entry.index, &entry.payload);
             self.metrics.applied_entries.inc();
             let Some((index, reply)) = waiting.next_if(|(index, _)| *index <= entry.index) else {

@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use quorate_core::wire::client::{Append, Consistency, Get, Op, Put, Success};
 use support::{Socket, at_leader, cluster};
@@ -78,6 +81,26 @@ async fn pipelined_requests_behind_hello_are_all_answered() {
             assert_eq!(value(&read).map(|value| value.len()), Some(3_000));
         }
     }
+}
+
+/// Rule 2: not even a single node answers before its own sync; and many proposals share one.
+#[tokio::test]
+async fn no_write_is_answered_before_its_sync_and_many_share_one() {
+    let nodes = cluster(1);
+    let (mut socket, _) = at_leader(&nodes).await;
+    let disk = &nodes[0].disk;
+    disk.stuck.store(true, Ordering::SeqCst);
+    let before = disk.syncs.load(Ordering::SeqCst);
+    let requests: Vec<_> = (1..=1_000).map(|id| (id, append("key", "z"))).collect();
+    socket.send(&requests).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), socket.reply(1)).await;
+    assert!(early.is_err(), "answered before its sync");
+    disk.stuck.store(false, Ordering::SeqCst);
+    for id in 1..=1_000 {
+        assert!(socket.reply(id).await.result.is_ok());
+    }
+    let syncs = disk.syncs.load(Ordering::SeqCst) - before;
+    assert!(syncs < 50, "{syncs} syncs for 1,000 writes");
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,16 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 pub(crate) struct Memory {
     entries: Vec<Entry>,
     syncs: u64,
+    pub(crate) disk: Arc<Platter>,
+}
+
+/// What a test sees and does of a log's disk.
+#[derive(Default)]
+pub(crate) struct Platter {
+    /// Syncs that are done.
+    pub(crate) syncs: AtomicU64,
+    /// While this is set no sync ends.
+    pub(crate) stuck: AtomicBool,
 }
 
 impl LogStore for Memory {
@@ -43,7 +55,11 @@ impl LogStore for Memory {
         Ok(())
     }
     fn sync(&mut self) -> Result<(), StoreError> {
+        while self.disk.stuck.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
         self.syncs += 1;
+        self.disk.syncs.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
     fn last_index(&self) -> Index {
@@ -73,6 +89,7 @@ impl Incarnations for Known {
 /// A node that runs until it is dropped.
 pub(crate) struct Node {
     pub(crate) client: String,
+    pub(crate) disk: Arc<Platter>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -118,10 +135,12 @@ fn start(member: &Member, membership: &Membership) -> Node {
         own_state_thread: member.id.0 == 2,
         slow_sync: Duration::from_secs(1),
     };
+    let log_store = Memory::default();
+    let disk = Arc::clone(&log_store.disk);
     let start = Start {
         settings,
         boot: Boot::first(membership.clone()),
-        log_store: Box::new(Memory::default()),
+        log_store: Box::new(log_store),
         incarnations: Box::new(Known::default()),
     };
     let (stop, stopped) = oneshot::channel::<()>();
@@ -129,7 +148,7 @@ fn start(member: &Member, membership: &Membership) -> Node {
         let stopped = async { drop(stopped.await) };
         actix_rt::System::new().block_on(node::run(start, stopped)).unwrap();
     });
-    Node { client: member.client.clone(), stop: Some(stop), thread: Some(thread) }
+    Node { client: member.client.clone(), disk, stop: Some(stop), thread: Some(thread) }
 }
 
 /// A websocket and nothing else.

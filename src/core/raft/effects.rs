@@ -43,6 +43,11 @@ pub enum Input {
         /// The peer.
         peer: NodeId,
     },
+    /// The connection on which a peer's messages came in is gone: it may have died.
+    Silenced {
+        /// The peer.
+        peer: NodeId,
+    },
     /// The process is about to stop: lead no longer, answer everyone who waits.
     StepDown,
 }

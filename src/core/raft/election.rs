@@ -1,6 +1,8 @@
 //! Elections: pre-votes, votes, and who may ask for them (Raft §5.2, §5.4.1; dissertation
 //! §9.6 for pre-vote, §6.2 and §4.2.3 for why a live leader is not voted away).
 
+use std::time::Duration;
+
 use super::effects::{Note, StepDownReason};
 use super::message::Message;
 use super::node::{Node, Role, Votes};
@@ -90,6 +92,19 @@ impl Node {
             && self
                 .leader_contact
                 .is_some_and(|contact| now.since(contact) < self.config.election_timeout)
+    }
+
+    /// The leader's connection broke, as when its process ends. A leader that lives is back
+    /// within a heartbeat or two; else the election is called then, not a whole timeout later.
+    /// Pre-votes keep this harmless: whoever still hears the leader refuses.
+    pub(super) fn peer_silenced(&mut self, now: Moment, peer: NodeId) {
+        if self.leader != Some(peer) {
+            return;
+        }
+        self.leader_contact = None;
+        let heartbeat = u64::try_from(self.config.heartbeat.as_micros()).unwrap_or(u64::MAX / 4);
+        let wait = Duration::from_micros(heartbeat + self.random.below(heartbeat));
+        self.election_deadline = self.election_deadline.min(now + wait);
     }
 
     pub(super) fn pre_vote_asked(&mut self, now: Moment, from: NodeId, term: Term, last: Position) {

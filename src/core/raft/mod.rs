@@ -69,6 +69,10 @@
 //! stuck candidate with a higher term is freed by the leader learning that term from its
 //! replies.
 //!
+//! A leader whose process ends is noticed sooner than by its silence: its connections break, and
+//! a follower then waits one to two heartbeats for them to come back before it asks for
+//! pre-votes.
+//!
 //! A node that was itself absent (stopped, starved of CPU) for more than `T/2` gives everyone
 //! one more heartbeat before it judges: its own absence is no evidence against others. This
 //! only delays elections and step-downs; nothing that is safe depends on it.
@@ -91,6 +95,7 @@
 //! | heartbeat | an empty AppendEntries | a message of its own | confirms reads without a sync; one more message type |
 //! | rejection hint | conflicting term and its first index | last entry at or below `prev` in index and term | skips terms on both sides |
 //! | pre-vote, check-quorum | optional | always on, both | no disruption by returning members |
+//! | broken connection of the leader | not considered | the election timeout shrinks to one or two heartbeats | a killed leader is replaced in a fraction of the timeout; pre-vote guards against false alarms |
 //! | own append | written before replicating | replicated beside the own sync | one sync deep; the leader counts itself after its sync (dissertation §10.2.1) |
 //! | apply | when committed | when committed *and* durable here | a slow own disk delays answers; nothing applied can vanish from the own log |
 //! | membership | part of the configuration | the log's first entry, equal on all nodes; the newest in the log rules | changing it later is an entry, not a redesign |

@@ -149,6 +149,7 @@ impl Node {
             Input::Applied { index } => self.applied(index),
             Input::Connected { peer } => self.peer_connected(peer),
             Input::Disconnected { peer } => self.peer_disconnected(peer),
+            Input::Silenced { peer } => self.peer_silenced(now, peer),
             Input::StepDown => {
                 if matches!(self.role, Role::Leader(_)) {
                     self.step_down(now, StepDownReason::Asked);

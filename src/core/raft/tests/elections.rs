@@ -250,6 +250,25 @@ fn a_follower_that_cannot_be_heard_does_not_campaign() {
     assert_eq!((group.leader(), group.status(mute).term), (Some(leader), term));
 }
 
+/// A leader whose connections break is replaced within a few heartbeats; if it lives, nobody
+/// disturbs it.
+#[test]
+fn a_broken_connection_calls_an_election_only_if_the_leader_is_gone() {
+    let mut group = Group::new(3);
+    let leader = group.elect();
+    let term = group.status(leader).term;
+    for other in group.others(leader) {
+        group.step(id(other), Input::Silenced { peer: id(leader) });
+    }
+    group.run(2_000);
+    assert_eq!((group.leader(), group.status(leader).term), (Some(leader), term));
+    group.crash(id(leader));
+    for other in group.others(leader) {
+        group.step(id(other), Input::Silenced { peer: id(leader) });
+    }
+    group.until(300, "next leader", |group| group.leader().is_some());
+}
+
 /// Rule 7, C-29: a leader whose disk does not sync for an election timeout steps down.
 #[test]
 fn a_leader_whose_disk_stalls_steps_down() {

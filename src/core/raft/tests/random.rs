@@ -80,6 +80,7 @@ fn disturb(group: &mut Group, random: &mut Random, intensity: u64, size: u64) {
         _ if group.machines[&a].node.is_some() => {
             group.step(a, Input::Disconnected { peer: b });
             group.step(a, Input::Connected { peer: b });
+            group.step(a, Input::Silenced { peer: b });
         }
         _ => {}
     }
