@@ -78,6 +78,8 @@ pub struct ClientSessionActor {
     pub(crate) bye: Option<u64>,
     /// Why `hello` failed: the answer to what was sent behind it.
     pub(crate) unwelcome: Option<Failure>,
+    /// Why the connection is to be closed, once everyone is answered.
+    closing: Option<(u16, String)>,
     /// What its requests carry to be answered.
     replies_to: Option<Arc<Connection>>,
 }
@@ -107,28 +109,57 @@ impl ClientSessionActor {
             kept_alive: Instant::now(),
             bye: None,
             unwelcome: None,
+            closing: None,
             replies_to: None,
         }
     }
 
     fn full(&self) -> bool {
-        self.unanswered >= self.shared.limits.window || self.unsent >= self.shared.reply_bytes
+        let window = self.shared.limits.window;
+        self.unanswered >= window
+            || self.answers.len() as u64 >= window
+            || self.unsent >= self.shared.reply_bytes
+    }
+
+    /// Whether further requests are looked at: not while `hello` is being answered, and not once
+    /// the connection is to end.
+    fn listens(&self) -> bool {
+        self.closing.is_none()
+            && !matches!(self.standing, Standing::Greeting(_) | Standing::Leaving)
     }
 
     /// Decodes and hands on as much as the bounds allow.
     fn take_requests(&mut self, ctx: &mut Context<Self>) {
         let mut batch = Batch::default();
-        while !self.full() && !matches!(self.standing, Standing::Greeting(_) | Standing::Leaving) {
+        while !self.full() && self.listens() {
             let Some(requests) = self.frames.front_mut() else { break };
             match requests.next() {
                 None => drop(self.frames.pop_front()),
                 Some(Ok(Decoded::Request(request))) => self.take(request, &mut batch, ctx),
                 Some(Ok(Decoded::Refused { id, failure })) => self.answer(id, Err(failure), ctx),
-                Some(Err(Malformed { close_code, reason })) => self.close(close_code, &reason),
+                Some(Err(Malformed { close_code, reason })) => self.end(close_code, reason),
             }
         }
         batch.send(&self.shared);
         self.gate.set(self.frames.is_empty() && !self.full());
+        self.close_when_answered(ctx);
+    }
+
+    /// No further request is looked at; what was asked before is answered, then the connection
+    /// is closed.
+    fn end(&mut self, code: u16, reason: String) {
+        self.frames.clear();
+        self.closing.get_or_insert((code, reason));
+    }
+
+    fn close_when_answered(&mut self, ctx: &mut Context<Self>) {
+        if self.unanswered == 0
+            && self.answers.is_empty()
+            && let Some((code, reason)) = self.closing.take()
+        {
+            self.close(code, &reason);
+            ctx.stop();
+        }
     }
 
     pub(crate) fn reply(&mut self, id: u64, ctx: &mut Context<Self>) -> Reply {
@@ -169,8 +200,8 @@ impl ClientSessionActor {
             self.unsent += message.len();
             drop(self.outgoing.send(Outgoing::Replies(message.freeze())));
         }
-        if self.standing == Standing::Leaving && self.answers.is_empty() && self.bye.is_some() {
-            self.close(1000, "bye");
+        if self.standing == Standing::Leaving && self.bye.take().is_some() {
+            self.end(1000, "bye".to_owned());
         }
     }
 
@@ -180,7 +211,6 @@ impl ClientSessionActor {
         }
         self.standing = Standing::Leaving;
         self.frames.clear();
-        self.bye = None;
         // A close frame's reason has at most 123 bytes (RFC 6455 §5.5).
         let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
         let reason = reason.get(..end.unwrap_or(0)).unwrap_or_default().to_owned();

@@ -71,16 +71,21 @@ impl Handler<Written> for ClientSessionActor {
 impl Handler<SocketClosed> for ClientSessionActor {
     type Result = ();
     fn handle(&mut self, SocketClosed { refusal }: SocketClosed, ctx: &mut Self::Context) {
-        let (code, reason) = refusal.unwrap_or((1000, String::new()));
-        self.close(code, &reason);
-        ctx.stop();
+        match refusal {
+            Some((code, reason)) => {
+                self.end(code, reason);
+                self.close_when_answered(ctx);
+            }
+            None => ctx.stop(),
+        }
     }
 }
 
 impl Handler<Close> for ClientSessionActor {
     type Result = ();
-    fn handle(&mut self, _: Close, _: &mut Self::Context) {
+    fn handle(&mut self, _: Close, ctx: &mut Self::Context) {
         self.flush();
         self.close(1001, "the node stops: go to another one");
+        ctx.stop();
     }
 }

@@ -118,6 +118,19 @@ async fn a_text_message_ends_the_connection_with_1003_and_a_huge_one_with_1009()
     assert_eq!(close_code(&mut socket).await, 1007);
 }
 
+/// What was asked before the mistake in the same message is answered before the end.
+#[tokio::test]
+async fn requests_before_a_malformed_one_are_answered() {
+    let nodes = cluster(1);
+    let (mut socket, _) = at_leader(&nodes).await;
+    let mut frame = bytes::BytesMut::new();
+    quorate_core::wire::client::encode_request(&mut frame, 1, &append("key", "kept"), 0);
+    frame.extend_from_slice(&[0xc1]);
+    socket.inner.send(Message::binary(frame.freeze())).await.unwrap();
+    assert!(socket.reply(1).await.result.is_ok());
+    assert_eq!(close_code(&mut socket).await, 1007);
+}
+
 async fn close_code(socket: &mut Socket) -> u16 {
     loop {
         match socket.inner.next().await {
