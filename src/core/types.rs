@@ -129,6 +129,9 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What an entry is counted with beside its command.
+    pub const OVERHEAD: usize = 32;
+
     /// Its term and index.
     #[must_use]
     pub fn position(&self) -> Position {
@@ -138,11 +141,12 @@ impl Entry {
     /// The bytes it is counted with against every bound: the command's and 32 of overhead.
     #[must_use]
     pub fn weight(&self) -> usize {
-        32 + match &self.payload {
-            Payload::Noop => 0,
-            Payload::Command(bytes) => bytes.len(),
-            Payload::Membership(membership) => membership.members.len() * 64,
-        }
+        Self::OVERHEAD
+            + match &self.payload {
+                Payload::Noop => 0,
+                Payload::Command(bytes) => bytes.len(),
+                Payload::Membership(membership) => membership.members.len() * 64,
+            }
     }
 }
 

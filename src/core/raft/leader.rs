@@ -81,8 +81,9 @@ impl Node {
 
     pub(super) fn propose(&mut self, proposals: Vec<(Ticket, Bytes)>) {
         for (ticket, command) in proposals {
+            let bytes = command.len() + Entry::OVERHEAD;
             let refusal = match (&self.role, self.leader) {
-                (Role::Leader(leader), _) => self.overloaded(leader, command.len()),
+                (Role::Leader(leader), _) => self.overloaded(leader, bytes),
                 (_, Some(leader)) => Some(Refusal::NotLeader(leader)),
                 (_, None) => Some(Refusal::NoLeader),
             };
@@ -245,8 +246,10 @@ impl Node {
         if reached <= self.commit || self.log.term_at(reached) != Some(self.hard_state.term) {
             return;
         }
-        let bytes = self.log.weight(self.commit, reached);
-        leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(bytes);
+        // Only what this leader was asked to append counts: neither the tail of earlier terms
+        // nor its no-op.
+        let bytes = self.log.weight(self.commit.max(leader.term_start), reached);
+        leader.uncommitted_bytes -= bytes;
         self.set_commit(reached);
     }
 

@@ -308,6 +308,29 @@ fn too_much_uncommitted_is_refused_before_anything_is_appended() {
     group.until(500, "commit", |group| matches!(group.ended.get(&ticket), Some(End::Applied(_))));
 }
 
+/// B8.2: the commit of an earlier term's tail frees nothing of this leader's own count.
+#[test]
+fn the_tail_of_earlier_terms_does_not_loosen_the_bound() {
+    let mut group = Group::with(3, narrow);
+    let tail = vec![1; 50];
+    for node in 1..=3 {
+        restart_with(&mut group, node, disk(&tail, 1));
+    }
+    group.until(5_000, "leader", |group| group.leader().is_some());
+    let leader = group.leader().unwrap();
+    // Its own entries are held back, the tail and the no-op are committed.
+    for number in 0..5 {
+        group.propose(leader, &format!("{number:030}"));
+    }
+    group.level(2_000);
+    group.part(&[leader], &group.others(leader));
+    let last = group.status(leader).last_index;
+    for number in 0..20 {
+        group.propose(leader, &format!("{number:030}"));
+    }
+    assert_eq!(group.status(leader).last_index.0 - last.0, 4, "300 bytes, 62 for each");
+}
+
 /// B9.1: who does not lead says who does, at once.
 #[test]
 fn a_follower_refuses_and_names_the_leader() {
