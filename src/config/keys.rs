@@ -113,8 +113,8 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "raft.apply_bytes",
-        int(16 * MIB, 64 * KIB, GIB, "bytes"),
-        "How much may be committed and handed to the state machine and not be applied yet.",
+        int(4 * MIB, 64 * KIB, GIB, "bytes"),
+        "How much may be committed and handed to the state machine and not be applied yet. What is applied at once holds up a node's one thread: 4 MiB of small entries take some tens of milliseconds.",
     ),
     key(
         "storage.segment_bytes",
