@@ -1,294 +1,184 @@
-//! Elections, pre-votes and check-quorum: the claims, one test each.
+//! Elections (1).
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use super::super::{Input, Message, Refusal, RoleKind};
-use super::harness::{End, Group, id};
-use crate::types::{Index, Moment, Position, Term};
+use super::harness::Cluster;
+use super::solo::{Solo, at, messages};
+use crate::raft::{Message, RoleKind};
+use crate::types::{HardState, Index, Moment, NodeId, Term};
 
-/// B1.1: a single voter elects itself, but leads only after its own sync (rule 2).
+// 1.3, 1.13: the first leader's no-op commits everywhere.
 #[test]
-fn a_single_voter_elects_itself_after_its_own_sync() {
-    let mut group = Group::new(1);
-    group.machines.get_mut(&id(1)).unwrap().sync_ms = 50;
-    group.until(2_000, "candidate", |group| group.status(1).role == RoleKind::Candidate);
-    group.run(49);
-    assert_eq!(group.status(1).role, RoleKind::Candidate);
-    group.run(2);
-    assert_eq!(group.status(1).role, RoleKind::Leader);
-    let ticket = group.propose(1, "alone");
-    group.run(49);
-    assert!(!group.ended.contains_key(&ticket), "answered before its sync (B12.4)");
-    group.run(60);
-    assert!(matches!(group.ended[&ticket], End::Applied(_)));
-}
-
-/// B1.1, B1.16: nobody campaigns before its timeout, at boot or after a restart.
-#[test]
-fn nobody_campaigns_before_its_timeout() {
-    let mut group = Group::new(3);
-    group.run(499);
-    assert_eq!(group.delivered, 0);
-    let leader = group.elect();
-    let follower = group.others(leader)[0];
-    group.crash(id(follower));
-    group.start(id(follower));
-    let term = group.status(leader).term;
-    group.run(3_000);
-    assert_eq!(group.leader(), Some(leader));
-    assert_eq!(group.status(leader).term, term, "a restart disturbs nobody");
-}
-
-/// B1.4, B1.17: with one of three gone the others elect; with two gone nobody leads.
-#[test]
-fn a_majority_elects_and_a_minority_does_not() {
-    let mut group = Group::new(3);
-    let first = group.elect();
-    group.crash(id(first));
-    let second = group.elect();
-    assert_ne!(first, second);
-    group.crash(id(second));
-    let last = group.up()[0].0;
-    let term = group.status(last).term;
-    group.run(5_000);
-    assert_ne!(group.status(last).role, RoleKind::Leader);
-    assert_eq!(group.status(last).term, term, "B2.2: an isolated node's term does not grow");
-}
-
-/// B1.5: a candidate whose log is behind a voter's gets no vote; compared as (term, index).
-#[test]
-fn a_vote_goes_only_to_a_log_at_least_as_up_to_date() {
-    let mut group = Group::new(3);
-    let leader = group.elect();
-    let behind = group.others(leader)[0];
-    group.part(&[behind], &group.others(behind));
-    for number in 0..5 {
-        group.propose(leader, &format!("{number}"));
+fn a_cluster_of_any_size_elects_one_leader() {
+    for size in 1..=7 {
+        let mut cluster = Cluster::new(size);
+        let leader = cluster.elect();
+        cluster.settle();
+        let ticket = cluster.propose(leader);
+        let read = cluster.read(leader);
+        cluster.settle();
+        assert!(cluster.outcome(ticket).is_some() && cluster.outcome(read).is_some());
     }
-    group.run(100);
-    group.heal();
-    group.crash(id(leader));
-    let next = group.elect();
-    assert_ne!(next, behind, "the log that is behind won");
 }
 
-/// B1.6, B12.1: a vote survives a restart, so nobody votes twice in a term.
+// 1.1, 1.2, 1.16: also after a restart.
 #[test]
-fn a_vote_survives_a_restart() {
-    let mut group = Group::new(3);
-    let last = Position { term: Term(9), index: Index(9) };
-    let ask = |from| Input::Received {
-        from: id(from),
-        message: Message::RequestVote { term: Term(5), last },
-    };
-    group.step(id(3), ask(1));
-    group.run(3);
-    assert_eq!(group.machines[&id(3)].disk.hard_state.vote, Some(id(1)));
-    group.crash(id(3));
-    group.start(id(3));
-    group.step(id(3), ask(2));
-    group.run(3);
-    assert_eq!(group.machines[&id(3)].disk.hard_state.vote, Some(id(1)), "it voted twice");
-}
-
-/// B1.6, C-11: no vote is heard of before it is durable, and a crash before the sync takes it
-/// back.
-#[test]
-fn a_vote_that_was_not_synced_was_never_given() {
-    let mut group = Group::new(3);
-    group.machines.get_mut(&id(3)).unwrap().sync_ms = 100;
-    let last = Position { term: Term(9), index: Index(9) };
-    let message = Message::RequestVote { term: Term(5), last };
-    group.step(id(3), Input::Received { from: id(1), message });
-    group.run(50);
-    let votes = |flight: &super::harness::Flight| {
-        matches!(flight.message, Message::RequestVoteReply { .. })
-    };
-    assert!(!group.flights.iter().any(votes));
-    group.crash(id(3));
-    assert_eq!(group.machines[&id(3)].disk.hard_state.vote, None);
-}
-
-/// B1.10: votes of strangers, of old terms, and twice the same one count for nothing.
-#[test]
-fn votes_of_strangers_and_duplicates_count_for_nothing() {
-    let mut group = Group::new(5);
-    group.part(&[1], &[2, 3, 4, 5]);
-    group.until(2_000, "pre-candidate", |group| group.status(1).role == RoleKind::PreCandidate);
-    let term = group.status(1).term.next();
-    for from in [2, 2, 2, 77, 78, 79] {
-        let message = Message::PreVoteReply { term, granted: true };
-        group.step(id(1), Input::Received { from: id(from), message });
+fn a_node_waits_a_full_timeout_of_its_own_before_it_campaigns() {
+    let mut drawn = vec![];
+    for seed in 1..=50 {
+        let cluster = Cluster::with(3, seed, |_| {});
+        for id in 1..=3 {
+            let ms = (cluster.node(id).election_deadline.0 - cluster.moment().0) / 1_000;
+            assert!((500..1_000).contains(&ms), "{ms}");
+            drawn.push(ms);
+        }
     }
-    assert_eq!(group.status(1).role, RoleKind::PreCandidate, "two of five are no quorum");
+    let early = drawn.iter().filter(|ms| **ms < 750).count();
+    assert!((50..100).contains(&early), "skewed: {early} of 150 in the first half");
 }
 
-/// B2.1: a pre-vote changes nothing on either side's disk.
+// 1.2: the next election draws anew.
 #[test]
-fn a_pre_vote_changes_no_term_and_no_vote() {
-    let mut group = Group::new(3);
-    let before: Vec<_> = group.machines.values().map(|m| m.disk.hard_state).collect();
-    group.part(&[1], &[2, 3]);
-    group.part(&[2], &[3]);
-    group.run(4_000);
-    let after: Vec<_> = group.machines.values().map(|m| m.disk.hard_state).collect();
-    assert_eq!(before, after);
-}
-
-/// B2.2, B3.2: a node that comes back from a long absence does not depose the leader.
-#[test]
-fn a_returning_node_does_not_depose_the_leader() {
-    let mut group = Group::new(3);
-    let leader = group.elect();
-    let away = group.others(leader)[0];
-    group.part(&[away], &group.others(away));
-    group.run(5_000);
-    let term = group.status(leader).term;
-    group.heal();
-    group.run(3_000);
-    assert_eq!((group.leader(), group.status(leader).term), (Some(leader), term));
-}
-
-/// B2.3, B3.3: a node with a lower term learns the higher one and catches up; one with a higher
-/// term is freed.
-#[test]
-fn a_stuck_higher_term_is_freed() {
-    let mut group = Group::new(3);
-    let leader = group.elect();
-    let other = group.others(leader)[0];
-    // It has campaigned in a term that nobody else knows of.
-    group.crash(id(other));
-    group.machines.get_mut(&id(other)).unwrap().disk.hard_state.term = Term(40);
-    group.start(id(other));
-    group.run(3_000);
-    let leader = group.elect();
-    assert!(group.status(leader).term > Term(40));
-    group.level(2_000);
-}
-
-/// B2.6: whom a follower believes to be leader may ask it for a pre-vote.
-#[test]
-fn a_leader_that_stepped_down_may_ask_its_followers() {
-    let mut group = Group::new(3);
-    let leader = group.elect();
-    let follower = group.others(leader)[0];
-    let term = group.status(leader).term.next();
-    let last = Position { term: group.status(leader).term, index: group.status(leader).last_index };
-    let ask = |from| Input::Received { from: id(from), message: Message::PreVote { term, last } };
-    let granted = |group: &Group, to: u64| {
-        group.flights.iter().any(|flight| {
-            flight.to == id(to)
-                && matches!(flight.message, Message::PreVoteReply { granted: true, .. })
-        })
-    };
-    let third = group.others(leader)[1];
-    group.step(id(follower), ask(third));
-    assert!(!granted(&group, third), "a live leader is not voted away");
-    group.step(id(follower), ask(leader));
-    assert!(granted(&group, leader));
-}
-
-/// B3.1: a leader that hears no quorum steps down within an election timeout or so, and says so
-/// to everyone who waits.
-#[test]
-fn a_leader_without_a_quorum_steps_down_and_answers_everyone() {
-    let mut group = Group::new(5);
-    let leader = group.elect();
-    let write = group.propose(leader, "before");
-    group.run(50);
-    assert!(matches!(group.ended[&write], End::Applied(_)));
-    group.part(&[leader], &group.others(leader));
-    let (write, read) = (group.propose(leader, "lost?"), group.read(leader));
-    group.until(800, "step-down", |group| group.status(leader).role != RoleKind::Leader);
-    assert_eq!(group.ended[&write], End::Refused(Refusal::Unknown));
-    assert_eq!(group.ended[&read], End::Refused(Refusal::NoLeader));
-    group.until(3_000, "next leader", |group| group.leader().is_some_and(|next| next != leader));
-}
-
-/// B3.6: two of three cannot hear each other, both hear the third: a stable leader emerges.
-#[test]
-fn two_that_cannot_hear_each_other_still_get_a_stable_leader() {
-    let mut group = Group::new(3);
-    let leader = group.elect();
-    let other = group.others(leader)[0];
-    group.part(&[leader], &[other]);
-    group.run(3_000);
-    let leader = group.elect();
-    let term = group.status(leader).term;
-    group.run(10_000);
-    assert_eq!((group.leader(), group.status(leader).term), (Some(leader), term), "leaders churn");
-}
-
-/// B3.8: an old leader that reaches only a bridge steps down, and the bridge stops vetoing.
-#[test]
-fn a_bridge_does_not_keep_a_leader_without_a_quorum() {
-    let mut group = Group::new(5);
-    let old = group.elect();
-    let rest = group.others(old);
-    let bridge = rest[0];
-    group.part(&[old], &rest[1..]);
-    group.until(5_000, "leader on the other side", |group| {
-        group.leader().is_some_and(|leader| leader != old && group.status(leader).settled)
-    });
-    assert_ne!(group.status(old).role, RoleKind::Leader);
-    let term = group.status(bridge).term;
-    group.run(5_000);
-    assert_eq!(group.status(bridge).term, term, "leaders churn");
-}
-
-/// B1.18: a follower whose own messages are lost, but that hears the leader, does not campaign.
-#[test]
-fn a_follower_that_cannot_be_heard_does_not_campaign() {
-    let mut group = Group::new(3);
-    let leader = group.elect();
-    let mute = group.others(leader)[0];
-    for other in group.others(mute) {
-        group.cut.insert((id(mute), id(other)));
+fn each_election_draws_its_timeout_anew() {
+    let mut solo = Solo::new(3, &[], 1, None);
+    let mut drawn = BTreeSet::new();
+    for _ in 0..10 {
+        solo.time_out();
+        drawn.insert(solo.node.election_deadline.0 - solo.now * 1_000);
     }
-    let term = group.status(leader).term;
-    group.run(5_000);
-    assert_eq!((group.leader(), group.status(mute).term), (Some(leader), term));
+    assert!(drawn.len() > 8, "{drawn:?}");
 }
 
-/// A leader whose connections break is replaced within a few heartbeats; if it lives, nobody
-/// disturbs it.
+// 1.3, 12.1: the request leaves only with the sync of term and vote, the own vote counts after.
 #[test]
-fn a_broken_connection_calls_an_election_only_if_the_leader_is_gone() {
-    let mut group = Group::new(3);
-    let leader = group.elect();
-    let term = group.status(leader).term;
-    for other in group.others(leader) {
-        group.step(id(other), Input::Silenced { peer: id(leader) });
+fn a_candidate_saves_its_vote_before_it_asks_and_counts_it_after() {
+    let mut solo = Solo::new(3, &[], 1, None);
+    solo.time_out();
+    let effects = solo.hear(2, Message::PreVoteReply { term: Term(2), granted: true });
+    let (now, then) = messages(&effects);
+    assert!(now.is_empty(), "{now:?}");
+    assert_eq!(then.len(), 2);
+    assert!(matches!(then[0], Message::RequestVote { term: Term(2), .. }));
+    let saved = effects.persist.unwrap().hard_state;
+    assert_eq!(saved, Some(HardState { term: Term(2), vote: Some(NodeId(1)) }));
+    // A reply that overtakes the disk's answer makes one vote, not two.
+    solo.hear(2, Message::RequestVoteReply { term: Term(2), granted: true });
+    assert_eq!(solo.node.status().role, RoleKind::Candidate);
+    solo.sync();
+    assert_eq!(solo.node.status().role, RoleKind::Leader);
+}
+
+// 1.5: as a pair, not each by itself.
+#[test]
+fn a_vote_goes_to_logs_that_are_at_least_as_up_to_date() {
+    let asks = [(at(3, 4), false), (at(9, 2), false), (at(4, 4), true), (at(2, 5), true)];
+    for (last, expected) in asks {
+        // The voter's last entry is 4@4.
+        let mut solo = Solo::new(3, &[2, 4, 4], 4, None);
+        let effects = solo.hear(2, Message::RequestVote { term: Term(6), last });
+        let (now, then) = messages(&effects);
+        assert!(now.is_empty(), "a vote leaves before its sync");
+        let reply = Message::RequestVoteReply { term: Term(6), granted: expected };
+        assert_eq!(then, [&reply], "asked with {last}");
     }
-    group.run(2_000);
-    assert_eq!((group.leader(), group.status(leader).term), (Some(leader), term));
-    group.crash(id(leader));
-    for other in group.others(leader) {
-        group.step(id(other), Input::Silenced { peer: id(leader) });
+}
+
+// 1.6, 12.1: the same answer again, and after a restart.
+#[test]
+fn a_vote_is_given_once_a_term_also_across_a_restart() {
+    let mut solo = Solo::new(3, &[], 1, None);
+    for restarted in [false, true] {
+        if restarted {
+            solo = Solo::new(3, &[], 5, Some(2));
+        }
+        for (candidate, expected) in [(2, true), (3, false), (2, true)] {
+            let ask = Message::RequestVote { term: Term(5), last: at(9, 4) };
+            let effects = solo.hear(candidate, ask);
+            let reply = Message::RequestVoteReply { term: Term(5), granted: expected };
+            assert_eq!(messages(&effects).1, [&reply], "node {candidate} asks");
+            if effects.persist.unwrap().hard_state.is_some() {
+                solo.sync();
+            }
+        }
     }
-    group.until(300, "next leader", |group| group.leader().is_some());
 }
 
-/// Rule 7, C-29: a leader whose disk does not sync for an election timeout steps down.
+// 1.7: a lower term is refused with ours, so that the sender learns it.
 #[test]
-fn a_leader_whose_disk_stalls_steps_down() {
-    let mut group = Group::new(3);
-    let leader = group.elect();
-    group.machines.get_mut(&id(leader)).unwrap().sync_ms = 60_000;
-    group.propose(leader, "stuck here");
-    group.until(5_000, "another leader", |group| group.leader().is_some_and(|next| next != leader));
-    group.run(5_000);
-    assert_ne!(group.leader(), Some(leader), "a node that cannot save its vote campaigned");
+fn a_request_of_an_old_term_is_refused_with_the_current_one() {
+    let mut solo = Solo::new(3, &[], 7, None);
+    let effects = solo.hear(2, Message::RequestVote { term: Term(5), last: at(9, 5) });
+    let reply = Message::RequestVoteReply { term: Term(7), granted: false };
+    assert_eq!(messages(&effects).1, [&reply]);
 }
 
-/// A node that was itself absent does not accuse anyone before it has listened.
+// 1.8: also among an even number.
 #[test]
-fn a_paused_node_listens_before_it_judges() {
-    let mut group = Group::new(3);
-    let leader = group.elect();
-    let term = group.status(leader).term;
-    // All are paused for a minute, as when a machine sleeps; nothing is lost meanwhile.
-    group.now = Moment(group.now.0) + Duration::from_secs(60);
-    group.run(3_000);
-    assert_eq!((group.leader(), group.status(leader).term), (Some(leader), term));
+fn a_split_vote_resolves_in_a_later_round() {
+    for seed in 1..=30 {
+        let mut cluster = Cluster::with(4, seed, |_| {});
+        for id in 1..=4 {
+            cluster.machine(id).node.as_mut().unwrap().election_deadline = Moment(0);
+        }
+        cluster.run_until(5_000, "a leader", |cluster| cluster.leader().is_some());
+    }
+}
+
+// 1.9: the loser of the same term follows.
+#[test]
+fn a_candidate_follows_the_winner_of_its_term() {
+    let mut solo = Solo::new(3, &[], 1, None);
+    solo.time_out();
+    solo.hear(2, Message::PreVoteReply { term: Term(2), granted: true });
+    solo.sync();
+    solo.hear(3, Message::Heartbeat { term: Term(2), commit: Index(0), round: 1 });
+    // 2.8: a vote that comes late changes nothing.
+    solo.hear(2, Message::RequestVoteReply { term: Term(2), granted: true });
+    let status = solo.node.status();
+    assert_eq!((status.role, status.leader), (RoleKind::Follower, Some(NodeId(3))));
+}
+
+// 1.10: a vote counts once, in its term, from a member.
+#[test]
+fn votes_that_are_late_double_or_foreign_do_not_count() {
+    let mut solo = Solo::new(5, &[], 1, None);
+    solo.time_out();
+    solo.hear(2, Message::PreVoteReply { term: Term(2), granted: true });
+    solo.hear(3, Message::PreVoteReply { term: Term(2), granted: true });
+    solo.sync();
+    for (from, term) in [(2, 2), (2, 2), (9, 2), (3, 1), (1, 2)] {
+        solo.hear(from, Message::RequestVoteReply { term: Term(term), granted: true });
+        assert_eq!(solo.node.status().role, RoleKind::Candidate, "node {from}, term {term}");
+    }
+    solo.hear(4, Message::RequestVoteReply { term: Term(2), granted: true });
+    assert_eq!(solo.node.status().role, RoleKind::Leader);
+}
+
+// 1.11: only what a quorum holds is needed.
+#[test]
+fn who_is_behind_a_quorum_cannot_win() {
+    let logs = [vec![2, 2], vec![2], vec![]];
+    for seed in 1..=20 {
+        let mut cluster = Cluster::from_logs(&logs, seed, |_| {});
+        assert_ne!(cluster.elect(), 3);
+    }
+}
+
+// 1.12: a longer tail of an older term loses.
+#[test]
+fn a_new_leader_overwrites_a_longer_uncommitted_tail() {
+    let logs = [vec![3], vec![3], vec![2, 2, 2]];
+    let mut cluster = Cluster::from_logs(&logs, 1, |_| {});
+    cluster.elect();
+    cluster.settle();
+    assert_eq!(cluster.terms(3)[..1], [3]);
+}
+
+// 1.15: never silent.
+#[test]
+#[should_panic(expected = "two leaders in term")]
+fn a_second_leader_in_a_term_is_an_assertion() {
+    let mut solo = Solo::new(3, &[], 4, None);
+    solo.hear(2, Message::Heartbeat { term: Term(4), commit: Index(0), round: 1 });
+    solo.hear(3, Message::Heartbeat { term: Term(4), commit: Index(0), round: 1 });
 }

@@ -1,447 +1,441 @@
-//! A whole group of real nodes in one value: virtual time, disks that lose what is not synced,
-//! links that hold, drop, duplicate and reorder, and the invariants after every event.
+//! A small deterministic cluster of real nodes: a disk that takes its time and forgets what is
+//! not synced, a network that cuts, holds, drops, doubles and reorders, and a virtual clock.
+//! After every event the [`Checks`] look at what happened.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::super::{
-    AppendOutcome, Boot, Config, Effects, Input, Message, Node, Persist, Refusal, RoleKind, Status,
-};
-use crate::types::{
-    Entry, HardState, Index, Member, Membership, Moment, NodeId, Payload, Position, Term, Ticket,
-};
+use super::checks::{Checks, Outcome};
+use super::machine::{Disk, Machine};
+use crate::raft::{Boot, Config, Effects, Input, Message, Node, Persist, Random};
+use crate::types::{Entry, HardState, Index, Member, Membership, Moment, NodeId, Term, Ticket};
 
-/// A node's disk: what is durable, and what is on its way there.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Disk {
-    pub(super) hard_state: HardState,
-    pub(super) log: Vec<Entry>,
-    pub(super) queue: Vec<(Persist, Moment)>,
-}
-
-impl Disk {
-    fn last(&self) -> Position {
-        self.log.last().map_or(Position::default(), Entry::position)
-    }
-
-    fn write(&mut self, persist: &Persist) {
-        if let Some(from) = persist.truncate_from {
-            self.log.retain(|entry| entry.index < from);
-        }
-        self.log.extend(persist.entries.iter().cloned());
-        if let Some(hard_state) = persist.hard_state {
-            let voted = self.hard_state.vote;
-            let same_term = hard_state.term == self.hard_state.term;
-            assert!(!same_term || voted.is_none() || hard_state.vote == voted, "a vote changed");
-            assert!(hard_state.term >= self.hard_state.term, "the durable term fell");
-            self.hard_state = hard_state;
-        }
-    }
-}
-
-/// What a ticket ended with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    Applied(Index),
-    ReadAt(Index),
-    Refused(Refusal),
-}
-
-pub(super) struct Machine {
-    pub(super) node: Option<Node>,
-    pub(super) disk: Disk,
-    applied: Index,
-    waiting_reads: Vec<(Ticket, Index)>,
-    /// How long a sync takes.
-    pub(super) sync_ms: u64,
-}
+/// How often every node gets a `Tick`, in milliseconds.
+const TICK: u64 = 10;
 
 /// A message on its way.
 #[derive(Clone, Debug)]
-pub(super) struct Flight {
-    pub(super) from: NodeId,
-    pub(super) to: NodeId,
+pub(super) struct Packet {
+    pub(super) from: u64,
+    pub(super) to: u64,
     pub(super) message: Message,
-    due: Moment,
 }
 
-pub(super) struct Group {
-    pub(super) now: Moment,
-    pub(super) machines: BTreeMap<NodeId, Machine>,
-    pub(super) flights: Vec<Flight>,
-    /// Links (from, to) that carry nothing.
-    pub(super) cut: BTreeSet<(NodeId, NodeId)>,
-    /// Added to every message's journey.
-    pub(super) delay_ms: u64,
-    pub(super) ended: BTreeMap<Ticket, End>,
-    /// Messages delivered so far.
-    pub(super) delivered: usize,
-    next_ticket: u64,
-    asked: BTreeMap<Ticket, (Index, Option<Bytes>)>,
-    leaders: BTreeMap<Term, NodeId>,
-    /// Everything that was ever applied anywhere.
-    applied: BTreeMap<Index, Entry>,
-    config: fn(NodeId) -> Config,
-    incarnation: u64,
+/// What the network does to messages, out of a hundred.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Faults {
+    pub(super) drop: u64,
+    pub(super) double: u64,
+    /// Delays are drawn from `1..=delay`, so that messages overtake each other.
+    pub(super) delay: u64,
+    /// Inputs that wait for others before the node drains.
+    pub(super) lazy: u64,
 }
 
-pub(super) fn id(number: u64) -> NodeId {
-    NodeId(number)
+/// The cluster.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    /// Virtual milliseconds.
+    pub(super) now: u64,
+    pub(super) machines: BTreeMap<u64, Machine>,
+    packets: BTreeMap<(u64, u64), Packet>,
+    pub(super) held: Vec<Packet>,
+    pub(super) cut: BTreeSet<(u64, u64)>,
+    hold: BTreeSet<(u64, u64)>,
+    pub(super) faults: Faults,
+    pub(super) random: Random,
+    pub(super) checks: Checks,
+    /// Every message that was sent, when a test asks for it.
+    pub(super) sent: Vec<Packet>,
+    pub(super) record: bool,
+    order: u64,
+    tickets: u64,
 }
 
-pub(super) fn membership(size: u64) -> Membership {
-    let member = |number| Member { id: id(number), peer: String::new(), client: String::new() };
-    Membership { members: (1..=size).map(member).collect() }
-}
-
-pub(super) fn plain(node: NodeId) -> Config {
-    Config::new(node, node.0)
-}
-
-impl Group {
+impl Cluster {
+    /// A cluster of that many nodes with the default settings, nothing started twice.
     pub(super) fn new(size: u64) -> Self {
-        Self::with(size, plain)
+        Self::with(size, 1, |_| {})
     }
 
-    pub(super) fn with(size: u64, config: fn(NodeId) -> Config) -> Self {
-        let mut group = Self {
-            now: Moment(3_600_000_000),
+    /// A cluster whose every node's settings went through `tune`.
+    pub(super) fn with(size: u64, seed: u64, tune: impl Fn(&mut Config)) -> Self {
+        Self::from_logs(&vec![vec![]; usize::try_from(size).unwrap()], seed, tune)
+    }
+
+    /// A cluster whose nodes come from disks with these terms behind the first entry.
+    pub(super) fn from_logs(logs: &[Vec<u64>], seed: u64, tune: impl Fn(&mut Config)) -> Self {
+        let size = logs.len() as u64;
+        let member = |id| Member { id: NodeId(id), peer: String::new(), client: String::new() };
+        let membership = Membership { members: (1..=size).map(member).collect() };
+        let mut cluster = Self {
+            now: 1_000,
             machines: BTreeMap::new(),
-            flights: vec![],
+            packets: BTreeMap::new(),
+            held: vec![],
             cut: BTreeSet::new(),
-            delay_ms: 1,
-            ended: BTreeMap::new(),
-            delivered: 0,
-            next_ticket: 1,
-            asked: BTreeMap::new(),
-            leaders: BTreeMap::new(),
-            applied: BTreeMap::new(),
-            config,
-            incarnation: 0,
+            hold: BTreeSet::new(),
+            faults: Faults { delay: 1, ..Faults::default() },
+            random: Random::new(seed),
+            checks: Checks::new(size),
+            sent: vec![],
+            record: false,
+            order: 0,
+            tickets: 0,
         };
-        for number in 1..=size {
-            let first = Boot::first(membership(size));
-            let disk = Disk { hard_state: first.hard_state, log: first.entries, queue: vec![] };
-            group.add(id(number), disk);
-        }
-        group
-    }
-
-    /// A machine with a given disk, started.
-    pub(super) fn add(&mut self, node: NodeId, disk: Disk) {
-        let applied = Index(0);
-        let machine = Machine { node: None, disk, applied, waiting_reads: vec![], sync_ms: 1 };
-        self.machines.insert(node, machine);
-        self.start(node);
-    }
-
-    pub(super) fn start(&mut self, node: NodeId) {
-        self.incarnation += 1;
-        let mut config = (self.config)(node);
-        config.seed = config.seed.wrapping_mul(1_000).wrapping_add(self.incarnation);
-        let now = self.now;
-        let machine = self.machines.get_mut(&node).unwrap();
-        let boot = Boot {
-            hard_state: machine.disk.hard_state,
-            entries: machine.disk.log.clone(),
-            ..Boot::default()
-        };
-        machine.applied = Index(0);
-        machine.node = Some(Node::new(config, boot, now));
-    }
-
-    /// Ends a machine at once; what was not durable is gone, and so is everyone who waited.
-    pub(super) fn crash(&mut self, node: NodeId) {
-        let machine = self.machines.get_mut(&node).unwrap();
-        machine.node = None;
-        machine.disk.queue.clear();
-        machine.waiting_reads.clear();
-        let gone: Vec<Ticket> =
-            self.asked.keys().copied().filter(|ticket| ticket.0 % 64 == node.0).collect();
-        for ticket in gone {
-            self.asked.remove(&ticket);
-        }
-        self.flights.retain(|flight| flight.from != node || flight.due <= self.now);
-    }
-
-    pub(super) fn status(&self, node: u64) -> Status {
-        self.machines[&id(node)].node.as_ref().unwrap().status()
-    }
-
-    pub(super) fn up(&self) -> Vec<NodeId> {
-        self.machines.iter().filter(|(_, m)| m.node.is_some()).map(|(id, _)| *id).collect()
-    }
-
-    /// The leader of the highest term among those that run.
-    pub(super) fn leader(&self) -> Option<u64> {
-        let all = self.up().into_iter().map(|node| self.status(node.0));
-        let leaders = all.filter(|status| status.role == RoleKind::Leader);
-        leaders.max_by_key(|status| status.term).map(|status| status.id.0)
-    }
-
-    pub(super) fn step(&mut self, node: NodeId, input: Input) {
-        let now = self.now;
-        if let Some(node) = self.machines.get_mut(&node).and_then(|m| m.node.as_mut()) {
-            node.step(now, input);
-        }
-        self.drain(node);
-    }
-
-    fn drain(&mut self, node: NodeId) {
-        let now = self.now;
-        let Some(core) = self.machines.get_mut(&node).and_then(|m| m.node.as_mut()) else { return };
-        let effects = core.drain(now);
-        self.carry_out(node, effects);
-        self.check(node);
-    }
-
-    fn carry_out(&mut self, node: NodeId, effects: Effects) {
-        for (to, message) in effects.messages {
-            assert!(!is_promise(&message), "a promise left before its sync: {message:?}");
-            let durable = self.machines[&node].disk.hard_state.term;
-            assert!(own_term(&message).is_none_or(|term| term <= durable), "{message:?}");
-            self.send(node, to, message);
-        }
-        if let Some(persist) = effects.persist {
-            let due = self.now + Duration::from_millis(self.machines[&node].sync_ms);
-            self.machines.get_mut(&node).unwrap().disk.queue.push((persist, due));
-        }
-        for (ticket, refusal) in effects.refused {
-            self.end(ticket, End::Refused(refusal));
-        }
-        for (ticket, index) in effects.reads {
-            self.machines.get_mut(&node).unwrap().waiting_reads.push((ticket, index));
-        }
-        if let Some(apply) = effects.apply {
-            self.apply(node, &apply.entries);
-            for (index, ticket) in apply.waiting {
-                let entry = &self.applied[&index];
-                let asked = self.asked.get(&ticket).and_then(|(_, command)| command.clone());
-                assert_eq!(entry.payload, Payload::Command(asked.unwrap()), "another's entry");
-                self.end(ticket, End::Applied(index));
+        for (id, terms) in (1..).zip(logs) {
+            let mut config = Config::new(NodeId(id), seed * 1_000 + id);
+            tune(&mut config);
+            let first = Boot::first(membership.clone());
+            let mut log = first.entries;
+            for (index, term) in (2..).zip(terms) {
+                log.push(foreign(index, *term));
             }
+            // A term's entries mean that a quorum knows of the term.
+            let term = logs.iter().flatten().max().map_or(Term(1), |term| Term(*term));
+            let hard_state = HardState { term, vote: None };
+            let disk = Disk { hard_state, log, queue: VecDeque::new(), delay: Some(1) };
+            cluster.checks.recovered(&disk);
+            let machine = Machine {
+                config,
+                node: None,
+                disk,
+                incarnation: 0,
+                applied: 0,
+                applies: VecDeque::new(),
+                apply_delay: 0,
+                paused_until: 0,
+                dirty: false,
+            };
+            cluster.machines.insert(id, machine);
+            cluster.restart(id);
         }
-        self.answer_reads(node);
+        cluster
     }
 
-    fn apply(&mut self, node: NodeId, entries: &[Entry]) {
-        let machine = self.machines.get_mut(&node).unwrap();
-        for entry in entries {
-            assert_eq!(entry.index, machine.applied.next(), "applied out of order");
-            machine.applied = entry.index;
-            let first = self.applied.entry(entry.index).or_insert_with(|| entry.clone());
-            assert_eq!(first, entry, "two entries were applied at one index");
-        }
-        let index = machine.applied;
-        let now = self.now;
-        machine.node.as_mut().unwrap().step(now, Input::Applied { index });
+    pub(super) fn moment(&self) -> Moment {
+        Moment(self.now * 1_000)
     }
 
-    fn answer_reads(&mut self, node: NodeId) {
-        let machine = self.machines.get_mut(&node).unwrap();
-        let applied = machine.applied;
-        let (ready, later) =
-            machine.waiting_reads.drain(..).partition(|(_, index)| *index <= applied);
-        machine.waiting_reads = later;
-        let ready: Vec<(Ticket, Index)> = ready;
-        for (ticket, index) in ready {
-            self.end(ticket, End::ReadAt(index));
-        }
+    pub(super) fn machine(&mut self, id: u64) -> &mut Machine {
+        self.machines.get_mut(&id).expect("that node exists")
     }
 
-    fn end(&mut self, ticket: Ticket, end: End) {
-        let (floor, _) =
-            self.asked.remove(&ticket).expect("a ticket ended twice, or after a crash");
-        if let End::ReadAt(index) = end {
-            assert!(index >= floor, "a read at {index} missed what was acknowledged at {floor}");
-        }
-        self.ended.insert(ticket, end);
+    /// The node, which must be up.
+    pub(super) fn node(&self, id: u64) -> &Node {
+        self.machines[&id].node.as_ref().expect("the node is up")
     }
 
-    fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
-        if !self.cut.contains(&(from, to)) {
-            let due = self.now + Duration::from_millis(self.delay_ms);
-            self.flights.push(Flight { from, to, message, due });
-        }
+    pub(super) fn is_up(&self, id: u64) -> bool {
+        self.machines[&id].node.is_some()
     }
 
-    fn ticket(&mut self, node: u64, command: Option<Bytes>) -> Ticket {
-        let ticket = Ticket(self.next_ticket * 64 + node);
-        self.next_ticket += 1;
-        let acknowledged = self.ended.values().filter_map(|end| match end {
-            End::Applied(index) | End::ReadAt(index) => Some(*index),
-            End::Refused(_) => None,
-        });
-        let floor = acknowledged.max().unwrap_or_default();
-        self.asked.insert(ticket, (floor, command));
-        ticket
+    pub(super) fn ids(&self) -> Vec<u64> {
+        self.machines.keys().copied().collect()
     }
 
-    pub(super) fn propose(&mut self, node: u64, text: &str) -> Ticket {
-        let command = Bytes::copy_from_slice(text.as_bytes());
-        let ticket = self.ticket(node, Some(command.clone()));
-        self.step(id(node), Input::Propose(vec![(ticket, command)]));
-        ticket
+    // ---- faults ----
+
+    /// Messages from `from` to `to` are lost from now on, those on their way too.
+    pub(super) fn cut(&mut self, from: u64, to: u64) {
+        self.cut.insert((from, to));
     }
 
-    pub(super) fn read(&mut self, node: u64) -> Ticket {
-        let ticket = self.ticket(node, None);
-        self.step(id(node), Input::Read(vec![ticket]));
-        ticket
+    /// Cuts a link both ways.
+    pub(super) fn cut_both(&mut self, a: u64, b: u64) {
+        self.cut(a, b);
+        self.cut(b, a);
     }
 
-    /// Everyone who still waits.
-    pub(super) fn unanswered(&self) -> usize {
-        self.asked.len()
-    }
-
-    /// Delivers one message that is due, chosen by its place.
-    pub(super) fn deliver(&mut self, place: usize) {
-        let Flight { from, to, message, .. } = self.flights.remove(place);
-        if self.cut.contains(&(from, to)) {
-            return;
-        }
-        self.delivered += 1;
-        if is_promise(&message) {
-            self.check_promise(from, &message);
-        }
-        self.step(to, Input::Received { from, message });
-    }
-
-    /// One millisecond: syncs that are done, messages that have arrived, a tick for all.
-    pub(super) fn millisecond(&mut self) {
-        self.now = self.now + Duration::from_millis(1);
-        for node in self.up() {
-            self.finish_syncs(node);
-        }
-        while let Some(place) = self.flights.iter().position(|flight| flight.due <= self.now) {
-            self.deliver(place);
-        }
-        for node in self.up() {
-            self.step(node, Input::Tick);
-        }
-    }
-
-    pub(super) fn finish_syncs(&mut self, node: NodeId) {
-        loop {
-            let now = self.now;
-            let disk = &mut self.machines.get_mut(&node).unwrap().disk;
-            if disk.queue.first().is_none_or(|(_, due)| *due > now) {
-                return;
-            }
-            let (persist, _) = disk.queue.remove(0);
-            disk.write(&persist);
-            for (to, message) in persist.then {
-                self.send(node, to, message);
-            }
-            self.step(node, Input::Persisted { seq: persist.seq });
-        }
-    }
-
-    pub(super) fn run(&mut self, milliseconds: u64) {
-        for _ in 0..milliseconds {
-            self.millisecond();
-        }
-    }
-
-    /// Runs until something holds; panics after a time.
-    pub(super) fn until(&mut self, most_ms: u64, what: &str, holds: impl Fn(&Self) -> bool) {
-        for _ in 0..most_ms {
-            if holds(self) {
-                return;
-            }
-            self.millisecond();
-        }
-        panic!("no {what} within {most_ms} ms");
-    }
-
-    /// Runs until there is a leader that has committed in its term.
-    pub(super) fn elect(&mut self) -> u64 {
-        self.until(10_000, "settled leader", |group| {
-            group.leader().is_some_and(|leader| group.status(leader).settled)
-        });
-        self.leader().unwrap()
-    }
-
-    /// Cuts both ways between two groups of nodes.
-    pub(super) fn part(&mut self, one: &[u64], other: &[u64]) {
-        for a in one {
-            for b in other {
-                self.cut.insert((id(*a), id(*b)));
-                self.cut.insert((id(*b), id(*a)));
+    /// Cuts a node off from everyone.
+    pub(super) fn isolate(&mut self, id: u64) {
+        for other in self.ids() {
+            if other != id {
+                self.cut_both(id, other);
             }
         }
     }
 
+    /// Leaves only the links named, both ways.
+    pub(super) fn only_links(&mut self, links: &[(u64, u64)]) {
+        for a in self.ids() {
+            for b in self.ids() {
+                if a != b && !links.contains(&(a, b)) && !links.contains(&(b, a)) {
+                    self.cut(a, b);
+                }
+            }
+        }
+    }
+
+    pub(super) fn mend(&mut self, from: u64, to: u64) {
+        self.cut.remove(&(from, to));
+    }
+
+    /// Every link works; what was held arrives.
     pub(super) fn heal(&mut self) {
         self.cut.clear();
+        self.release();
     }
 
-    /// The others, of a group of three or five.
-    pub(super) fn others(&self, node: u64) -> Vec<u64> {
-        self.machines.keys().map(|id| id.0).filter(|other| *other != node).collect()
+    /// Messages from `from` to `to` wait until `release`.
+    pub(super) fn hold(&mut self, from: u64, to: u64) {
+        self.hold.insert((from, to));
     }
 
-    /// Runs until all that run hold and have applied the same.
-    pub(super) fn level(&mut self, most_ms: u64) {
-        self.until(most_ms, "equal logs", |group| {
-            let all: Vec<Status> = group.up().into_iter().map(|n| group.status(n.0)).collect();
-            let equal =
-                |a: &Status, b: &Status| a.applied == b.applied && a.last_index == b.last_index;
-            group.leader().is_some()
-                && all.iter().all(|s| equal(s, &all[0]) && s.applied == s.last_index)
-        });
-    }
-
-    fn check(&mut self, node: NodeId) {
-        let status = self.status(node.0);
-        if status.role == RoleKind::Leader {
-            let first = *self.leaders.entry(status.term).or_insert(node);
-            assert_eq!(first, node, "two leaders in term {}", status.term);
-        }
-        // Whatever is applied anywhere is durable on a quorum, counting the disks of all.
-        if let Some((index, entry)) = self.applied.last_key_value() {
-            let holds =
-                |m: &&Machine| m.disk.log.iter().rev().any(|e| e.index == *index && e == entry);
-            let count = self.machines.values().filter(holds).count();
-            assert!(count * 2 > self.machines.len(), "index {index} is applied without a quorum");
+    /// Everything that was held arrives, in order.
+    pub(super) fn release(&mut self) {
+        self.hold.clear();
+        for packet in std::mem::take(&mut self.held) {
+            self.transmit(packet, 1);
         }
     }
 
-    /// What a vote or an acknowledgement says is on its sender's disk, as far as a later leader
-    /// has not replaced it.
-    fn check_promise(&self, from: NodeId, message: &Message) {
-        let disk = &self.machines[&from].disk;
-        assert!(disk.hard_state.term >= message.term(), "{message:?} of a term not durable");
-        if let Message::AppendEntriesReply { term, outcome: AppendOutcome::Accepted(index), .. } =
-            message
-            && disk.hard_state.term == *term
-        {
-            assert!(disk.last().index >= *index, "{message:?} before its sync");
+    /// The process stops. Of the writes that wait, the first `kept` had reached the disk.
+    pub(super) fn crash(&mut self, id: u64, kept: usize) {
+        let machine = self.machine(id);
+        machine.node = None;
+        let mut queue = std::mem::take(&mut machine.disk.queue);
+        queue.truncate(kept);
+        for (_, persist) in queue {
+            self.write_to_disk(id, &persist);
         }
+        self.machine(id).applies.clear();
+        self.checks.crashed(id);
+    }
+
+    /// The process starts from what its disk holds.
+    pub(super) fn restart(&mut self, id: u64) {
+        let now = self.moment();
+        let machine = self.machines.get_mut(&id).expect("that node exists");
+        assert!(machine.node.is_none(), "it is up");
+        let disk = &machine.disk;
+        let boot =
+            Boot { hard_state: disk.hard_state, entries: disk.log.clone(), ..Boot::default() };
+        machine.incarnation += 1;
+        let mut config = machine.config.clone();
+        config.seed = config.seed * 31 + machine.incarnation;
+        machine.node = Some(Node::new(config, boot, now));
+        machine.applied = 0;
+        machine.paused_until = 0;
+        self.checks.started(id, disk);
+        self.drain(id);
+    }
+
+    /// Nothing on that machine happens for so long.
+    pub(super) fn pause(&mut self, id: u64, ms: u64) {
+        let until = self.now + ms;
+        self.machine(id).paused_until = until;
+    }
+
+    // ---- requests ----
+
+    pub(super) fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    /// Proposes a command of that many bytes (at least eight).
+    pub(super) fn propose_sized(&mut self, id: u64, bytes: usize) -> Ticket {
+        let ticket = self.ticket();
+        let mut command = ticket.0.to_be_bytes().to_vec();
+        command.resize(bytes.max(8), 0);
+        let command = Bytes::from(command);
+        self.checks.proposed(id, ticket, command.clone());
+        self.feed(id, Input::Propose(vec![(ticket, command)]));
+        ticket
+    }
+
+    pub(super) fn propose(&mut self, id: u64) -> Ticket {
+        self.propose_sized(id, 8)
+    }
+
+    pub(super) fn read(&mut self, id: u64) -> Ticket {
+        let ticket = self.ticket();
+        self.checks.asked_to_read(id, ticket);
+        self.feed(id, Input::Read(vec![ticket]));
+        ticket
+    }
+
+    pub(super) fn outcome(&self, ticket: Ticket) -> Option<Outcome> {
+        self.checks.outcome(ticket)
+    }
+
+    // ---- time ----
+
+    /// One fact for a node that is up; the node drains at once unless it is lazy.
+    pub(super) fn feed(&mut self, id: u64, input: Input) {
+        let now = self.moment();
+        let lazy = self.random.below(100) < self.faults.lazy;
+        let machine = self.machine(id);
+        let Some(node) = machine.node.as_mut() else { return };
+        node.step(now, input);
+        machine.dirty = true;
+        if !lazy {
+            self.drain(id);
+        }
+    }
+
+    /// A message out of nowhere, as if `from` had sent it.
+    pub(super) fn deliver(&mut self, from: u64, to: u64, message: Message) {
+        self.feed(to, Input::Received { from: NodeId(from), message });
+    }
+
+    fn drain(&mut self, id: u64) {
+        let now = self.moment();
+        let machine = self.machine(id);
+        machine.dirty = false;
+        let Some(node) = machine.node.as_mut() else { return };
+        let effects = node.drain(now);
+        self.carry_out(id, effects);
+        self.checks.look_at(id, &self.machines);
+    }
+
+    fn carry_out(&mut self, id: u64, effects: Effects) {
+        let Effects { messages, persist, apply, reads, refused, notes: _ } = effects;
+        for (to, message) in messages {
+            self.post(id, to, message);
+        }
+        let now = self.now;
+        if let Some(persist) = persist {
+            let disk = &mut self.machine(id).disk;
+            let earliest = disk.queue.back().map_or(now, |(due, _)| *due);
+            let due = disk.delay.map_or(u64::MAX, |delay| earliest.max(now + delay));
+            disk.queue.push_back((due, persist));
+        }
+        if let Some(apply) = apply {
+            let machine = self.machine(id);
+            let last = apply.entries.last().expect("an Apply is never empty").index;
+            machine.applies.push_back((now + machine.apply_delay, last));
+            let first = machine.applied;
+            machine.applied = last.0;
+            self.checks.applied(id, first, &apply);
+        }
+        for (ticket, index) in reads {
+            self.checks.read_answered(ticket, index);
+        }
+        for (ticket, refusal) in refused {
+            self.checks.refused(ticket, refusal);
+        }
+    }
+
+    fn post(&mut self, from: u64, to: NodeId, message: Message) {
+        let machine = &self.machines[&from];
+        self.checks.sent(from, to, &message, &machine.disk, &self.machines);
+        let packet = Packet { from, to: to.0, message };
+        if self.record {
+            self.sent.push(packet.clone());
+        }
+        let Faults { drop, double, delay, .. } = self.faults;
+        if self.random.below(100) < drop {
+            return;
+        }
+        if self.random.below(100) < double {
+            let late = 1 + self.random.below(delay * 3);
+            self.transmit(packet.clone(), late);
+        }
+        let wait = 1 + self.random.below(delay);
+        self.transmit(packet, wait);
+    }
+
+    fn transmit(&mut self, packet: Packet, wait: u64) {
+        if self.hold.contains(&(packet.from, packet.to)) {
+            self.held.push(packet);
+            return;
+        }
+        self.order += 1;
+        self.packets.insert((self.now + wait, self.order), packet);
+    }
+
+    fn write_to_disk(&mut self, id: u64, persist: &Persist) {
+        let disk = &mut self.machine(id).disk;
+        disk.write(persist);
+        let disk = &self.machines[&id].disk;
+        self.checks.persisted(disk, persist);
+    }
+
+    /// The disk finishes what is due; what waited for it leaves, then the node hears of it.
+    fn sync(&mut self, id: u64) {
+        while self.machines[&id].disk.queue.front().is_some_and(|(due, _)| *due <= self.now) {
+            let (_, persist) = self.machine(id).disk.queue.pop_front().expect("just looked at");
+            self.write_to_disk(id, &persist);
+            for (to, message) in persist.then {
+                self.post(id, to, message);
+            }
+            self.feed(id, Input::Persisted { seq: persist.seq });
+        }
+        while self.machines[&id].applies.front().is_some_and(|(due, _)| *due <= self.now) {
+            let (_, index) = self.machine(id).applies.pop_front().expect("just looked at");
+            self.feed(id, Input::Applied { index });
+        }
+    }
+
+    /// Sets how long a machine's syncs take; a disk that hung goes on.
+    pub(super) fn disk_delay(&mut self, id: u64, delay: Option<u64>) {
+        let now = self.now;
+        let disk = &mut self.machine(id).disk;
+        disk.delay = delay;
+        let due = delay.map_or(u64::MAX, |delay| now + delay);
+        for (waiting, _) in &mut disk.queue {
+            *waiting = due;
+        }
+    }
+
+    /// One millisecond: disks, then the network, then the ticks.
+    pub(super) fn advance(&mut self) {
+        self.now += 1;
+        let now = self.now;
+        let awake: Vec<u64> = self
+            .machines
+            .iter()
+            .filter(|(_, machine)| machine.node.is_some() && machine.paused_until <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in &awake {
+            self.sync(*id);
+        }
+        while let Some(entry) = self.packets.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let packet = entry.remove();
+            let machine = &self.machines[&packet.to];
+            if machine.node.is_some() && machine.paused_until > now {
+                self.order += 1;
+                self.packets.insert((machine.paused_until, self.order), packet);
+            } else if !self.cut.contains(&(packet.from, packet.to)) {
+                self.deliver(packet.from, packet.to, packet.message);
+            }
+        }
+        for id in awake {
+            if self.machines[&id].dirty || now.is_multiple_of(TICK) {
+                self.feed(id, Input::Tick);
+                self.drain(id);
+            }
+        }
+    }
+
+    pub(super) fn run(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.advance();
+        }
+    }
+
+    /// Runs until it holds; panics when it does not within that many milliseconds.
+    pub(super) fn run_until(&mut self, ms: u64, what: &str, done: impl Fn(&Self) -> bool) {
+        for _ in 0..ms {
+            if done(self) {
+                return;
+            }
+            self.advance();
+        }
+        assert!(done(self), "not within {ms} ms: {what}\n{}", self.picture());
     }
 }
 
-/// Messages that may leave only after a sync.
-fn is_promise(message: &Message) -> bool {
-    match message {
-        Message::RequestVote { .. }
-        | Message::RequestVoteReply { .. }
-        | Message::AppendEntriesReply { .. } => true,
-        Message::PreVote { .. }
-        | Message::PreVoteReply { .. }
-        | Message::AppendEntries { .. }
-        | Message::Heartbeat { .. }
-        | Message::HeartbeatReply { .. } => false,
-    }
-}
-
-/// The sender's own term, where the message bears it.
-fn own_term(message: &Message) -> Option<Term> {
-    match message {
-        Message::PreVote { .. } | Message::PreVoteReply { .. } => None,
-        other => Some(other.term()),
-    }
+/// An entry from before the test, distinct by index and term.
+pub(super) fn foreign(index: u64, term: u64) -> Entry {
+    let command = Bytes::from(format!("before {index}@{term}"));
+    let payload = crate::types::Payload::Command(command);
+    Entry { term: Term(term), index: Index(index), payload }
 }
