@@ -35,7 +35,7 @@ fn header(response: &Response<Body>, name: &str) -> String {
     response.headers().get(name).map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default()
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn keys_are_written_and_read_with_their_numbers() {
     let cluster = Cluster::start(quorate(), 1, "");
     cluster.leader().await;
@@ -73,7 +73,7 @@ async fn keys_are_written_and_read_with_their_numbers() {
     assert_eq!((large.status().as_u16(), json(large)["code"].clone()), (413, "too_large".into()));
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn an_idempotency_key_makes_a_write_happen_once() {
     let cluster = Cluster::start(quorate(), 1, "");
     cluster.leader().await;
@@ -94,7 +94,7 @@ async fn an_idempotency_key_makes_a_write_happen_once() {
     assert_eq!(gone.send("x").unwrap().status(), 410);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_follower_redirects_and_pages_follow_each_other() {
     let cluster = Cluster::start(quorate(), 3, "");
     let leader = cluster.leader().await;
@@ -129,7 +129,7 @@ async fn a_follower_redirects_and_pages_follow_each_other() {
     assert!(keys.is_sorted());
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn health_readiness_status_and_metrics_answer() {
     let mut cluster = Cluster::start(quorate(), 3, "");
     let leader = cluster.leader().await;
