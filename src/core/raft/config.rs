@@ -43,7 +43,7 @@ impl Config {
             inflight_batches: 64,
             inflight_bytes: 8 << 20,
             uncommitted_bytes: 16 << 20,
-            apply_bytes: 4 << 20,
+            apply_bytes: 256 << 10,
         }
     }
 }
