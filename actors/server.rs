@@ -125,17 +125,17 @@ async fn upgrade(
     let (response, socket, stream) = actix_ws::handle(&request, body)?;
     let stream = stream.max_frame_size(most).aggregate_continuations().max_continuation_size(most);
     let (outgoing, out) = mpsc::unbounded_channel();
+    let (pongs, pong_queue) = mpsc::channel(session_io::PONGS);
     let gate = Gate::default();
     let mut open = parts.connections.open();
     open.next += 1;
     let connection = open.next;
     let session =
-        ClientSessionActor::new(connection, parts.shared.clone(), gate.clone(), outgoing.clone())
-            .start();
+        ClientSessionActor::new(connection, parts.shared.clone(), gate.clone(), outgoing).start();
     open.sessions.insert(connection, (from, session.clone()));
     log::debug!("client: connection {connection} from {from:?}");
-    actix_rt::spawn(session_io::read(stream, gate, limit, outgoing, session.clone()));
-    actix_rt::spawn(session_io::write(socket, out, session));
+    actix_rt::spawn(session_io::read(stream, gate, limit, pongs, session.clone()));
+    actix_rt::spawn(session_io::write(socket, out, pong_queue, session));
     Ok(response)
 }
 

@@ -50,12 +50,12 @@ pub enum Outgoing {
     Replies(Bytes),
     /// A ping of ours.
     Ping,
-    /// The answer to a ping.
-    Pong(Bytes),
     /// The end, with its code and reason.
     Close(u16, String),
 }
 
+/// How many answers to pings may wait for the socket.
+pub(crate) const PONGS: usize = 4;
 /// A client that sends nothing at all, not even the answer to a ping, for this long is gone.
 const SILENCE: Duration = Duration::from_secs(45);
 /// A client that does not take a reply for this long is gone.
@@ -66,7 +66,7 @@ pub async fn read(
     mut stream: AggregatedMessageStream,
     gate: Gate,
     limit: FrameLimit,
-    pongs: mpsc::UnboundedSender<Outgoing>,
+    pongs: mpsc::Sender<Bytes>,
     session: Addr<ClientSessionActor>,
 ) {
     let refusal = loop {
@@ -76,7 +76,8 @@ pub async fn read(
         };
         match next {
             Some(Ok(AggregatedMessage::Binary(frame))) => session.do_send(Frame(frame)),
-            Some(Ok(AggregatedMessage::Ping(bytes))) => drop(pongs.send(Outgoing::Pong(bytes))),
+            // A client that pings and does not read gets no more than a few answers.
+            Some(Ok(AggregatedMessage::Ping(bytes))) => drop(pongs.try_send(bytes)),
             Some(Ok(AggregatedMessage::Pong(_))) => {}
             Some(Ok(AggregatedMessage::Text(_))) => {
                 let text = "a text message: requests are MessagePack in binary messages";
@@ -100,15 +101,26 @@ fn oversized(limit: &FrameLimit) -> Option<(u16, String)> {
 pub async fn write(
     mut socket: Session,
     mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    mut pongs: mpsc::Receiver<Bytes>,
     session: Addr<ClientSessionActor>,
 ) {
-    while let Some(next) = outgoing.recv().await {
+    loop {
+        let next = tokio::select! {
+            next = outgoing.recv() => next,
+            Some(bytes) = pongs.recv() => {
+                if !matches!(timeout(WRITE_TIME, socket.pong(&bytes)).await, Ok(Ok(()))) {
+                    session.do_send(SocketClosed { refusal: None });
+                    return;
+                }
+                continue;
+            }
+        };
+        let Some(next) = next else { return };
         let (bytes, sent) = match next {
             Outgoing::Replies(bytes) => {
                 (bytes.len(), timeout(WRITE_TIME, socket.binary(bytes)).await)
             }
             Outgoing::Ping => (0, timeout(WRITE_TIME, socket.ping(b"")).await),
-            Outgoing::Pong(bytes) => (0, timeout(WRITE_TIME, socket.pong(&bytes)).await),
             Outgoing::Close(code, reason) => {
                 let reason = CloseReason { code: CloseCode::from(code), description: Some(reason) };
                 drop(timeout(WRITE_TIME, socket.close(Some(reason))).await);

@@ -135,6 +135,26 @@ async fn a_frame_that_announces_a_terabyte_is_refused_at_its_header() {
 }
 
 #[tokio::test]
+async fn a_client_that_pings_and_never_reads_costs_no_memory() {
+    let cluster = Cluster::start(quorate(), 1, "");
+    cluster.leader().await;
+    let address = cluster.addresses[&1].clone();
+    let host = format!("Host: {address}\r\n");
+    let mut socket = upgrade(&address, "/v1/session", &host).unwrap();
+    socket.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+    let before = resident_kib(&cluster);
+    let ping = [&[0x89u8, 0x80 | 100, 0, 0, 0, 0][..], &[b'p'; 100]].concat();
+    let many = ping.repeat(1_000);
+    for _ in 0..300 {
+        if socket.write_all(&many).is_err() {
+            break;
+        }
+    }
+    let after = resident_kib(&cluster);
+    assert!(after < before + 16_384, "memory grew from {before} to {after} KiB");
+}
+
+#[tokio::test]
 async fn a_page_of_elsewhere_is_kept_out_before_anything_else() {
     let cluster = Cluster::start(quorate(), 1, "");
     cluster.leader().await;
