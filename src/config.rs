@@ -172,19 +172,17 @@ impl Config {
         let mut read = Read::default();
         read.file(&source);
         read.environment(env);
+        read.node_environment(env, node);
         read.flags(flags);
         let mut check = Check { source: &source, folder, read: &read, problems: vec![] };
         check.keys();
         let secret = check.secret().map(|(_, secret)| secret);
-        let mut nodes = check.nodes();
+        let nodes = check.nodes();
         let mut problems = read.problems.clone();
         problems.append(&mut check.problems);
         if problems.iter().any(|problem| !problem.warning) {
             problems.sort_by_key(|problem| (problem.warning, problem.offset));
             return Err(ConfigErrors { file: name.to_owned(), problems });
-        }
-        if let Some(node) = nodes.iter_mut().find(|other| Some(other.id) == node) {
-            override_node(node, env, folder);
         }
         let config = Self::of(nodes, read.values, secret, name);
         Ok((config, problems.into_iter().map(Warning).collect()))
@@ -267,30 +265,6 @@ fn default_integer(name: &str) -> u64 {
         Some(Kind::Integer { default, .. }) => default,
         _ => 0,
     }
-}
-
-/// What the environment says of the node that runs.
-fn override_node(node: &mut Node, env: &BTreeMap<String, String>, folder: &Path) {
-    let said = |name: &str| env.get(&format!("QUORATE_NODE_{name}")).cloned();
-    if let Some(client) = said("CLIENT") {
-        if node.client_advertise == node.client {
-            node.client_advertise.clone_from(&client);
-        }
-        node.client = client;
-    }
-    if let Some(peer) = said("PEER") {
-        if node.peer_advertise == node.peer {
-            node.peer_advertise.clone_from(&peer);
-        }
-        node.peer = peer;
-    }
-    if let Some(dir) = said("DATA_DIR") {
-        node.data_dir = folder.join(dir);
-    }
-    node.client_advertise =
-        said("CLIENT_ADVERTISE").unwrap_or(std::mem::take(&mut node.client_advertise));
-    node.peer_advertise =
-        said("PEER_ADVERTISE").unwrap_or(std::mem::take(&mut node.peer_advertise));
 }
 
 fn no_file(name: &str, error: &std::io::Error) -> ConfigErrors {

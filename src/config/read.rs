@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use quorate_core::types::NodeId;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -153,6 +154,25 @@ impl Read {
         }
     }
 
+    /// Takes in `QUORATE_NODE_CLIENT` and the like, for the node that runs; checked as if the
+    /// file said it.
+    pub(super) fn node_environment(
+        &mut self,
+        env: &BTreeMap<String, String>,
+        node: Option<NodeId>,
+    ) {
+        let runs = |raw: &&mut RawNode| {
+            let id = raw.id.as_ref().and_then(|(id, _)| u64::try_from(*id).ok());
+            id.is_some() && id.map(NodeId) == node
+        };
+        let Some(raw) = self.nodes.iter_mut().find(runs) else { return };
+        for field in NODE_TEXTS {
+            if let Some(text) = env.get(&format!("QUORATE_NODE_{}", field.to_ascii_uppercase())) {
+                raw.fields.insert(field.to_owned(), (text.clone(), raw.span.clone()));
+            }
+        }
+    }
+
     /// Takes in `--set KEY=VALUE`.
     pub(super) fn flags(&mut self, flags: &[(String, String)]) {
         for (full, text) in flags {
@@ -203,8 +223,11 @@ fn sections() -> impl Iterator<Item = &'static str> {
     names.into_iter()
 }
 
+/// The keys of a node that are strings.
+const NODE_TEXTS: [&str; 5] = ["client", "peer", "data_dir", "client_advertise", "peer_advertise"];
+
 fn is_node_text(key: &str) -> bool {
-    ["client", "peer", "data_dir", "client_advertise", "peer_advertise"].contains(&key)
+    NODE_TEXTS.contains(&key)
 }
 
 fn node_type(key: &str) -> &'static str {

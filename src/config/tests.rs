@@ -75,6 +75,8 @@ fn file_then_environment_then_flag() {
     let (config, _) = parse_with(&file, &env, &[]).unwrap();
     assert_eq!((config.raft.heartbeat_ms, config.nodes[0].client.as_str()), (80, "127.0.0.1:9"));
     assert_eq!(config.nodes[0].client_advertise, "127.0.0.1:9");
+    let wrong = parse_with(&file, &[("QUORATE_NODE_PEER", "nowhere")], &[]).unwrap_err();
+    assert!(wrong.to_string().contains("peer = \"nowhere\" has no port"), "{wrong}");
     let (config, _) = parse_with(&file, &env, &[("raft.heartbeat_ms", "7_0")]).unwrap();
     assert_eq!(config.raft.heartbeat_ms, 70);
     let printed = print(&config, true);
