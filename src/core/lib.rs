@@ -32,6 +32,8 @@
 pub mod client;
 pub mod fs;
 pub mod kv;
+#[macro_use]
+pub mod mutant;
 pub mod raft;
 pub mod store;
 pub mod types;

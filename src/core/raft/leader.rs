@@ -243,7 +243,8 @@ impl Node {
             })
             .collect();
         let reached = quorum::reached(&mut held);
-        if reached <= self.commit || self.log.term_at(reached) != Some(self.hard_state.term) {
+        let own_term = self.log.term_at(reached) == Some(self.hard_state.term);
+        if reached <= self.commit || !(own_term || mutant!(CommitsOldTermsByCounting)) {
             return;
         }
         // Only what this leader was asked to append counts: neither the tail of earlier terms

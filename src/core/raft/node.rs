@@ -312,8 +312,11 @@ impl Node {
         self.disk.next_seq += 1;
         self.disk.handed = self.hard_state;
         self.disk.handed_last = last;
-        let hard_state = self.hard_state;
+        let mut hard_state = self.hard_state;
         self.disk.outstanding.push_back(Outstanding { seq, since: now, hard_state, last });
+        if mutant!(VoteIsNotPersisted) {
+            hard_state.vote = None;
+        }
         Some(Persist {
             seq,
             hard_state: changed.then_some(hard_state),
