@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use super::model::State;
 
+/// A node: some words, and the key's state there.
+type Node = (Box<[u64]>, State);
+
 /// Nodes: some words (a set of operations, a place) and the key's state there. Equality is
 /// full: a hash only finds the bucket, since a collision would hide a part of the search.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
-    buckets: BTreeMap<u64, Vec<(Box<[u64]>, State)>>,
+    buckets: BTreeMap<u64, Vec<Node>>,
 }
 
 impl Memo {
@@ -27,9 +30,9 @@ fn hash(words: &[u64], state: &State) -> u64 {
     let of_words = words.iter().fold(1, |hash, word| mixed(hash, *word));
     let Some(entry) = state else { return of_words };
     let (chunks, rest) = entry.value.as_chunks::<8>();
-    let of_value = chunks
-        .iter()
-        .fold(mixed(of_words, entry.version), |hash, chunk| mixed(hash, u64::from_le_bytes(*chunk)));
+    let of_value = chunks.iter().fold(mixed(of_words, entry.version), |hash, chunk| {
+        mixed(hash, u64::from_le_bytes(*chunk))
+    });
     rest.iter().fold(of_value, |hash, byte| mixed(hash, u64::from(*byte)))
 }
 

@@ -23,6 +23,7 @@ use quorate_core::wire::client::{Consistency, Op, Success};
 mod fit;
 mod memo;
 mod model;
+mod order;
 mod replay;
 #[cfg(test)]
 mod tests;

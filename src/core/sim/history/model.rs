@@ -97,9 +97,8 @@ pub(super) fn effect(op: &Op, told: Option<&Success>, before: &State) -> Effect 
             Some(value) => Effect::Write(value.clone()),
             None => Effect::Remove,
         },
-        Op::Increment(increment) => sum(before, increment.by).map_or(Effect::Refuse, |number| {
-            Effect::Write(Bytes::from(number.to_string()))
-        }),
+        Op::Increment(increment) => sum(before, increment.by)
+            .map_or(Effect::Refuse, |number| Effect::Write(Bytes::from(number.to_string()))),
         Op::Get(_)
         | Op::CompareAndSwap(_)
         | Op::Hello(_)
@@ -112,6 +111,9 @@ pub(super) fn effect(op: &Op, told: Option<&Success>, before: &State) -> Effect 
 
 /// What the key is after `op`, if it was `before` and `told` is a true answer; `None` if not.
 pub(super) fn step(op: &Op, told: &Success, before: &State, revision: Span) -> Option<State> {
+    if !is_length(op, told, before) {
+        return None;
+    }
     let effect = effect(op, Some(told), before);
     if effect == Effect::Refuse {
         return None;
@@ -121,8 +123,7 @@ pub(super) fn step(op: &Op, told: &Success, before: &State, revision: Span) -> O
     let fits = match op {
         Op::Put(put) => matches!(told, Success::Put { previous, .. }
             if is_previous(op, put.return_previous, previous.as_ref(), before)),
-        Op::Append(_) => matches!(told, Success::Append { length, .. }
-            if after.as_ref().is_some_and(|entry| entry.value.len() as u64 == *length)),
+        Op::Append(_) => true,
         Op::Get(_) => matches!(told, Success::Get { entry, .. }
             if is_entry(op, entry.as_ref(), before)),
         Op::Delete(delete) => matches!(told, Success::Delete { deleted, previous, .. }
@@ -135,6 +136,15 @@ pub(super) fn step(op: &Op, told: &Success, before: &State, revision: Span) -> O
         Op::Hello(_) | Op::Ping | Op::Bye | Op::Status | Op::Members => true,
     };
     fits.then_some(after)
+}
+
+/// Whether an append's answer is right; anything goes for other operations. Looked at first,
+/// since it needs no copy of the value.
+fn is_length(op: &Op, told: &Success, before: &State) -> bool {
+    let Op::Append(append) = op else { return true };
+    let found = before.as_ref().map_or(0, |entry| entry.value.len());
+    matches!(told, Success::Append { length, .. }
+        if *length == (found + append.value.len()) as u64)
 }
 
 /// The revision and the index that an answer bears; `None` if it is not an answer to `op`.
@@ -173,7 +183,9 @@ pub(super) fn learn_before(told: &Success, before: &mut State) {
         Success::Put { previous: Some(Some(shown)), .. }
         | Success::Delete { previous: Some(Some(shown)), .. }
         | Success::Get { entry: Some(shown), .. }
-        | Success::CompareAndSwap { swapped: false, entry: Some(shown), .. } => learn(before, shown),
+        | Success::CompareAndSwap { swapped: false, entry: Some(shown), .. } => {
+            learn(before, shown)
+        }
         _ => {}
     }
 }
