@@ -1,0 +1,391 @@
+//! The search of Wing and Gong (1993), as Lowe (2017) and porcupine do it: is there any order
+//! of the operations that keeps real time and explains the answers? The servers are not asked.
+//!
+//! ```text
+//!   client 1   |--- put "a" ---|          first return: nothing called later can come first,
+//!   client 2        |--- put "b" --|      so only the calls before it are tried
+//!   client 3                      |-- get -> "a" --|
+//! ```
+//!
+//! * **One key at a time**, since linearizability is local (Herlihy and Wing §3.3).
+//! * **Depth first.** Calls and returns are a linked list in real time. An operation that the
+//!   state allows is taken out and the search starts at the head again; at a return, the last
+//!   choice is undone.
+//! * **Memo.** Two orders of the same operations that leave the same state have the same
+//!   future; only the first is followed. Sets and states are compared in full.
+//! * **Without an answer.** A write that may have taken effect has no return and is tried last.
+//!   It may be left out. What certainly did not happen is no part of the search.
+//! * **A budget**, since the problem is NP-complete.
+//!
+//! Answers are compared by values, lengths, counts, numbers and versions, not by revisions. So
+//! a compare-and-swap that expects a revision may succeed on whatever is there.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use quorate_core::wire::client::{Op, Success};
+
+use super::memo::Memo;
+use super::model::{self, Span, State};
+use super::{Fate, Operation, timeline};
+
+/// What the search found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There is an order for each key.
+    Linearizable,
+    /// There is none for this key.
+    Violation(Counterexample),
+    /// The budget did not suffice for this key, and no other key is in violation. It counts as
+    /// a failure.
+    Unknown {
+        /// The key.
+        key: Bytes,
+        /// How many steps were tried.
+        steps: u64,
+    },
+}
+
+/// Operations of one key that no order explains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counterexample {
+    /// The key.
+    pub key: Bytes,
+    /// What had been called when the first answer came that no order explains, without reads
+    /// that do not matter. That answer's operation is the last.
+    pub operations: Vec<Operation>,
+}
+
+impl fmt::Display for Counterexample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = timeline::text(&self.key);
+        writeln!(f, "key {key}: no order of these operations explains the answers")?;
+        timeline::draw(f, &self.operations)?;
+        let Some(last) = self.operations.last() else { return Ok(()) };
+        writeln!(f, "the first answer that cannot be:")?;
+        writeln!(f, "  {}", timeline::line(last))
+    }
+}
+
+/// Searches an order of the operations of each key. `budget` is how many times, per key, an
+/// operation may be tried.
+#[must_use]
+pub fn check(history: &[Operation], budget: u64) -> Verdict {
+    let mut keys: BTreeMap<&Bytes, Vec<&Operation>> = BTreeMap::new();
+    for operation in history {
+        if let Some(key) = operation.op.key()
+            && operation.fate() != Fate::Not
+            && !operation.is_stale_read()
+        {
+            keys.entry(key).or_default().push(operation);
+        }
+    }
+    let mut verdict = Verdict::Linearizable;
+    for (key, operations) in keys {
+        match Search::new(&operations, u64::MAX).run(budget) {
+            Found::Order { .. } => {}
+            Found::OutOfBudget => {
+                verdict = Verdict::Unknown { key: key.clone(), steps: budget };
+            }
+            Found::NoOrder { .. } => {
+                let operations = shrink(operations, budget);
+                return Verdict::Violation(Counterexample { key: key.clone(), operations });
+            }
+        }
+    }
+    verdict
+}
+
+/// The end of a search.
+#[derive(Debug)]
+enum Found {
+    Order { steps: u64 },
+    NoOrder { steps: u64 },
+    OutOfBudget,
+}
+
+/// An operation that was answered.
+#[derive(Debug)]
+struct Call<'a> {
+    op: &'a Op,
+    told: &'a Success,
+}
+
+/// A write that may have taken effect.
+#[derive(Debug)]
+struct Maybe<'a> {
+    op: &'a Op,
+    invoked: u64,
+    /// An equal one that was called earlier. They are interchangeable, so it goes first.
+    twin: Option<usize>,
+}
+
+/// What to try next.
+#[derive(Clone, Copy, Debug)]
+enum Cursor {
+    /// An entry of the list.
+    Entry(usize),
+    /// A maybe, before the return at this time.
+    Maybe(usize, u64),
+}
+
+/// The search on one key.
+#[derive(Debug)]
+struct Search<'a> {
+    calls: Vec<Call<'a>>,
+    maybes: Vec<Maybe<'a>>,
+    list: List,
+    /// What has been taken: the calls, then the maybes.
+    taken: Vec<u64>,
+    state: State,
+    memo: Memo,
+    /// What was taken, in order, and the state before.
+    path: Vec<(Cursor, State)>,
+}
+
+impl<'a> Search<'a> {
+    /// A search on what is known at the time `until`: answers that come later are not.
+    fn new(operations: &[&'a Operation], until: u64) -> Self {
+        let mut calls = Vec::new();
+        let mut maybes: Vec<Maybe<'a>> = Vec::new();
+        let mut times = Vec::new();
+        for operation in operations.iter().filter(|operation| operation.invoked <= until) {
+            let Operation { op, invoked, ended, .. } = *operation;
+            let known = ended.is_some_and(|ended| ended <= until);
+            match operation.fate() {
+                Fate::Done(told) if known || until == u64::MAX => {
+                    calls.push(Call { op, told });
+                    times.push((*invoked, ended.unwrap_or(u64::MAX)));
+                }
+                Fate::Done(_) | Fate::Maybe if op.is_write() => {
+                    maybes.push(Maybe { op, invoked: *invoked, twin: None });
+                }
+                Fate::Done(_) | Fate::Maybe | Fate::Not => {}
+            }
+        }
+        maybes.sort_by_key(|maybe| maybe.invoked);
+        for later in 1..maybes.len() {
+            let (earlier, rest) = maybes.split_at_mut(later);
+            if let Some(maybe) = rest.first_mut() {
+                maybe.twin = earlier.iter().rposition(|twin| twin.op == maybe.op);
+            }
+        }
+        let taken = vec![0; (calls.len() + maybes.len()).div_ceil(64)];
+        let list = List::new(&times);
+        let (memo, path) = (Memo::default(), Vec::new());
+        Self { calls, maybes, list, taken, state: None, memo, path }
+    }
+
+    fn run(mut self, budget: u64) -> Found {
+        let mut steps = 0;
+        let mut cursor = self.list.first();
+        while let Some(next) = cursor {
+            if steps == budget {
+                return Found::OutOfBudget;
+            }
+            steps += 1;
+            let bit = self.bit(next);
+            let after = if self.is_taken(bit) { None } else { self.after(next) };
+            cursor = match after {
+                Some(after) if self.take(bit, &after) => {
+                    let before = std::mem::replace(&mut self.state, after);
+                    self.path.push((next, before));
+                    if let Cursor::Entry(entry) = next {
+                        self.list.lift(entry);
+                    }
+                    let Some(first) = self.list.first() else { return Found::Order { steps } };
+                    Some(first)
+                }
+                Some(_) | None => self.following(next).or_else(|| self.undo()),
+            };
+        }
+        if self.list.is_empty() { Found::Order { steps } } else { Found::NoOrder { steps } }
+    }
+
+    /// The state after what is at `cursor`; `None` if that does not go, or is of no use.
+    fn after(&self, cursor: Cursor) -> Option<State> {
+        match cursor {
+            Cursor::Entry(entry) => {
+                let call = self.calls.get(self.list.operation(entry))?;
+                model::step(call.op, call.told, &self.state, Span::ANY)
+            }
+            Cursor::Maybe(number, before) => {
+                let maybe = self.maybes.get(number).filter(|maybe| maybe.invoked <= before)?;
+                let is_twin_left =
+                    maybe.twin.is_some_and(|twin| !self.is_taken(self.calls.len() + twin));
+                let effect = model::effect(maybe.op, None, &self.state);
+                let is_of_use = !is_twin_left && effect.writes(&self.state);
+                is_of_use.then(|| effect.apply(&self.state, Span::ANY))
+            }
+        }
+    }
+
+    fn bit(&self, cursor: Cursor) -> usize {
+        match cursor {
+            Cursor::Entry(entry) => self.list.operation(entry),
+            Cursor::Maybe(number, _) => self.calls.len() + number,
+        }
+    }
+
+    fn is_taken(&self, bit: usize) -> bool {
+        self.taken[bit / 64] & (1 << (bit % 64)) != 0
+    }
+
+    /// Marks an operation as taken; `false`, and not marked, if that has been visited.
+    fn take(&mut self, bit: usize, after: &State) -> bool {
+        self.taken[bit / 64] ^= 1 << (bit % 64);
+        let is_new = self.memo.insert(&self.taken, after);
+        if !is_new {
+            self.taken[bit / 64] ^= 1 << (bit % 64);
+        }
+        is_new
+    }
+
+    /// What is tried after `cursor` in the same state: the calls up to the first return, then
+    /// the maybes that were called before it.
+    fn following(&self, cursor: Cursor) -> Option<Cursor> {
+        let (number, before) = match cursor {
+            Cursor::Entry(entry) => match self.list.after(entry) {
+                Next::Call(entry) => return Some(Cursor::Entry(entry)),
+                Next::Return(time) => (0, time),
+            },
+            Cursor::Maybe(number, before) => (number + 1, before),
+        };
+        let is_there = self.maybes.get(number).is_some_and(|maybe| maybe.invoked <= before);
+        is_there.then_some(Cursor::Maybe(number, before))
+    }
+
+    /// Undoes the last choice, and gives what is tried instead; `None` if nothing is left.
+    fn undo(&mut self) -> Option<Cursor> {
+        loop {
+            let (last, before) = self.path.pop()?;
+            let bit = self.bit(last);
+            self.taken[bit / 64] ^= 1 << (bit % 64);
+            self.state = before;
+            if let Cursor::Entry(entry) = last {
+                self.list.unlift(entry);
+            }
+            if let Some(next) = self.following(last) {
+                return Some(next);
+            }
+        }
+    }
+}
+
+/// What follows an entry of the list.
+enum Next {
+    /// The call at this entry.
+    Call(usize),
+    /// A return, at this time.
+    Return(u64),
+}
+
+/// Calls and returns in real time, as a list from which operations are lifted and put back.
+/// Entry 0 is the head; operation `n` has its call at entry `2n + 1`, its return at `2n + 2`.
+#[derive(Debug)]
+struct List {
+    next: Vec<usize>,
+    previous: Vec<usize>,
+    /// When each operation returned.
+    returns: Vec<u64>,
+}
+
+impl List {
+    fn new(times: &[(u64, u64)]) -> Self {
+        let mut entries = Vec::with_capacity(2 * times.len());
+        for (operation, (invoked, ended)) in times.iter().enumerate() {
+            // A call and a return in the same microsecond count as concurrent: calls first.
+            entries.push((*invoked, false, 2 * operation + 1));
+            entries.push((*ended, true, 2 * operation + 2));
+        }
+        entries.sort_unstable();
+        let (mut next, mut previous) = (vec![0; entries.len() + 1], vec![0; entries.len() + 1]);
+        let mut last = 0;
+        for (_, _, entry) in entries {
+            (next[last], previous[entry]) = (entry, last);
+            last = entry;
+        }
+        previous[0] = last;
+        Self { next, previous, returns: times.iter().map(|(_, ended)| *ended).collect() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.next[0] == 0
+    }
+
+    /// The first call.
+    fn first(&self) -> Option<Cursor> {
+        (!self.is_empty()).then(|| Cursor::Entry(self.next[0]))
+    }
+
+    fn operation(&self, entry: usize) -> usize {
+        (entry - 1) / 2
+    }
+
+    /// What follows a call; there always is something, its own return at the latest.
+    fn after(&self, call: usize) -> Next {
+        let next = self.next[call];
+        if next % 2 == 1 { Next::Call(next) } else { Next::Return(self.returns[next / 2 - 1]) }
+    }
+
+    /// Takes out a call and its return.
+    fn lift(&mut self, call: usize) {
+        for entry in [call, call + 1] {
+            let (next, previous) = (self.next[entry], self.previous[entry]);
+            self.next[previous] = next;
+            self.previous[next] = previous;
+        }
+    }
+
+    /// Puts back what was lifted last.
+    fn unlift(&mut self, call: usize) {
+        for entry in [call + 1, call] {
+            let (next, previous) = (self.next[entry], self.previous[entry]);
+            self.next[previous] = entry;
+            self.previous[next] = entry;
+        }
+    }
+}
+
+/// The shortest prefix in time that has no order, then without the reads that it does not need.
+/// Spends at most `budget` per try, and some hundred times as much in all.
+fn shrink(mut operations: Vec<&Operation>, budget: u64) -> Vec<Operation> {
+    operations.sort_by_key(|operation| operation.ended.unwrap_or(u64::MAX));
+    let mut ends: Vec<u64> = operations.iter().filter_map(|operation| operation.ended).collect();
+    ends.dedup();
+    let fails = |operations: &[&Operation], until| {
+        matches!(Search::new(operations, until).run(budget), Found::NoOrder { .. })
+    };
+    // A prefix of a history that has an order has one, so the first that fails is bisected.
+    let (mut good, mut bad) = (0, ends.len());
+    while good + 1 < bad {
+        let middle = good.midpoint(bad);
+        if fails(&operations, ends[middle - 1]) { bad = middle } else { good = middle }
+    }
+    let until = bad.checked_sub(1).map_or(u64::MAX, |last| ends[last]);
+    if !fails(&operations, until) {
+        return operations.into_iter().cloned().collect();
+    }
+    operations.retain(|operation| operation.invoked <= until);
+    let is_last = |operation: &Operation| operation.ended == Some(until);
+    let mut at = 0;
+    while let Some(operation) = operations.get(at).copied() {
+        let is_read = !operation.op.is_write();
+        let ends_later = operation.ended.is_none_or(|ended| ended > until);
+        let removed = is_read && !is_last(operation) && {
+            let mut fewer = operations.clone();
+            fewer.remove(at);
+            let needless = ends_later || fails(&fewer, until);
+            if needless {
+                operations = fewer;
+            }
+            needless
+        };
+        at += usize::from(!removed);
+    }
+    let (last, mut shown): (Vec<_>, Vec<_>) =
+        operations.into_iter().partition(|operation| is_last(operation));
+    shown.extend(last);
+    shown.into_iter().cloned().collect()
+}
