@@ -98,7 +98,7 @@ fn what_is_dumped_can_be_injected() {
         "PreVoteReply term 3, granted",
         "RequestVote term 3, last 2@1",
         "RequestVoteReply term 3, refused",
-        "AppendEntries term 2, after 1@1, commit 1: 2@1, 3@2 noop, 4@2 \"x\", 5@2 members 1,2",
+        "AppendEntries term 2, after 1@1, commit 1: 2@1, 3@2 noop, 4@2 \"x\", 5@2 members(1,2)",
         "AppendEntries term 2, after 1@1, commit 1: nothing",
         "AppendEntriesReply term 2, after 1, accepted to 3",
         "AppendEntriesReply term 2, after 9, rejected, could match 4@2",

@@ -2,7 +2,7 @@
 //! text that [`message`] makes is read back by [`parse_message`] as the same message.
 //!
 //! ```text
-//! entry     3@2 "x"   3@2 noop   1@1 members 1,2,3   2@1        (index@term; bare: an old one)
+//! entry     3@2 "x"   3@2 noop   1@1 members(1,2,3)   2@1        (index@term; bare: an old one)
 //! messages  PreVote term 3, last 2@1            PreVoteReply term 3, granted
 //!           RequestVote term 3, last 2@1        RequestVoteReply term 3, refused
 //!           AppendEntries term 2, after 1@1, commit 1: 2@2 noop, 3@2 "x"
@@ -72,7 +72,7 @@ pub(crate) fn entry(entry: &Entry) -> String {
         Payload::Command(command) => {
             format!("{position} \"{}\"", String::from_utf8_lossy(command))
         }
-        Payload::Membership(members) => format!("{position} members {}", voters(members)),
+        Payload::Membership(members) => format!("{position} members({})", voters(members)),
     }
 }
 
@@ -90,11 +90,11 @@ fn parse_entry(text: &str) -> Result<Entry, String> {
     let payload = match payload {
         "" => return Ok(old_entry(index, term)),
         "noop" => Payload::Noop,
-        _ => match payload.strip_prefix("members ") {
+        _ => match payload.strip_prefix("members(") {
             Some(ids) => {
-                let ids: Result<Vec<_>, _> =
-                    ids.split(',').map(|id| parse_number(id).map(NodeId)).collect();
-                Payload::Membership(membership(ids?))
+                let ids = ids.trim_end_matches(')');
+                let ids = ids.split(',').map(|id| parse_number(id).map(NodeId));
+                Payload::Membership(membership(ids.collect::<Result<Vec<_>, _>>()?))
             }
             None => Payload::Command(Bytes::from(payload.trim_matches('"').to_owned())),
         },

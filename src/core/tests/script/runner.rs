@@ -6,7 +6,7 @@
 //! | `tick [n1 ..] ms=100` | their clocks run in steps of 10 ms, a `Tick` at each; without names: all |
 //! | `pause n1 ms=600` | its clock runs and it is not told: it is absent |
 //! | `timeout n1` | its clock runs until it asks for pre-votes |
-//! | `elect n1` | the others are absent for an election timeout, n1 times out, all stabilize |
+//! | `elect n1` | its followers-to-be are absent for an election timeout, it times out, all stabilize |
 //! | `run ms=1000` | all clocks run; what is sent arrives and what is written syncs within 10 ms |
 //! | `propose n1 x y` | these commands, in one input; tickets w1, w2, .. |
 //! | `read n1` | a linearizable read; tickets r1, r2, .. |
@@ -37,7 +37,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use quorate_core::raft::{Boot, Config, Input, RoleKind};
+use quorate_core::raft::{Boot, Config, Input, Node, RoleKind};
 use quorate_core::types::{HardState, Index, NodeId, Term};
 
 use super::cluster::{Cluster, Packet};
@@ -302,12 +302,21 @@ fn time_out(cluster: &mut Cluster, id: NodeId) -> Result<(), String> {
 
 fn elect(cluster: &mut Cluster, id: NodeId) -> Result<(), String> {
     let ids = cluster.ids();
-    for other in ids.iter().filter(|other| **other != id) {
+    let mut voters = vec![];
+    for other in &ids {
+        // Who leads now would speak up in the middle of it: it learns of it at the end.
+        let leads = |node: &Node| node.status().role == RoleKind::Leader;
+        if !cluster.node(*other).is_ok_and(leads) {
+            voters.push(*other);
+        }
+    }
+    for other in voters.iter().filter(|other| **other != id) {
         let timeout = cluster.machine(*other)?.config.election_timeout;
         let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         cluster.machine(*other)?.clock += ms;
     }
     time_out(cluster, id)?;
+    cluster.stabilize(&voters)?;
     cluster.stabilize(&ids)?;
     match cluster.node(id)?.status().role {
         RoleKind::Leader => Ok(()),
