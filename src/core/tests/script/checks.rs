@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_core::raft::{Effects, RoleKind, Status};
 use quorate_core::types::{Entry, Index, NodeId, Term, Ticket};
 
+use super::dump;
+
 /// The history that every event is held against.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
@@ -16,22 +18,29 @@ pub(crate) struct Checks {
 impl Checks {
     /// One leader a term, one entry an index, one end for each ticket.
     ///
-    /// # Panics
+    /// # Errors
     /// When one of them is broken: then the core is wrong, and no output is expected.
-    pub(crate) fn look(&mut self, status: &Status, effects: &Effects) {
+    pub(crate) fn look(&mut self, status: &Status, effects: &Effects) -> Result<(), String> {
         if status.role == RoleKind::Leader {
             let known = *self.leaders.entry(status.term).or_insert(status.id);
-            assert_eq!(known, status.id, "two leaders in term {}", status.term);
+            if known != status.id {
+                return Err(format!("unsafe: two leaders in term {}", status.term));
+            }
         }
         for entry in effects.apply.iter().flat_map(|apply| &apply.entries) {
             let known = self.applied.entry(entry.index).or_insert_with(|| entry.clone());
-            assert_eq!(known, entry, "node {} applies another entry", status.id);
+            if known != entry {
+                return Err(format!("unsafe: node {} applies another entry", status.id));
+            }
         }
         let answered = effects.apply.iter().flat_map(|apply| &apply.waiting);
         let tickets = answered.map(|(_, ticket)| *ticket);
         let tickets = tickets.chain(effects.reads.iter().map(|(ticket, _)| *ticket));
         for ticket in tickets.chain(effects.refused.iter().map(|(ticket, _)| *ticket)) {
-            assert!(self.ended.insert(ticket), "{ticket:?} ends a second time");
+            if !self.ended.insert(ticket) {
+                return Err(format!("unsafe: {} ends a second time", dump::ticket(ticket)));
+            }
         }
+        Ok(())
     }
 }

@@ -103,9 +103,10 @@ impl Cluster {
             Ok((node, effects)) => {
                 let status = node.status();
                 self.machine(id)?.node = Some(node);
-                self.checks.look(&status, &effects);
+                let safe = self.checks.look(&status, &effects);
                 let commit = (status.commit > before).then_some(status.commit);
-                self.carry_out(id, effects, commit)
+                self.carry_out(id, effects, commit)?;
+                safe
             }
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str);

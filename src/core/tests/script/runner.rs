@@ -61,7 +61,9 @@ pub(crate) fn run(blocks: &[Block]) -> Result<Vec<Block>, String> {
     for block in blocks {
         let commands = block.commands.iter().filter(|l| !l.is_empty() && !l.starts_with('#'));
         for command in commands {
-            execute(&mut cluster, command).map_err(|why| format!("{command:?}: {why}"))?;
+            execute(&mut cluster, command).map_err(|why| {
+                format!("{command:?}: {why}; so far:\n{}", cluster.lines.join("\n"))
+            })?;
         }
         let mut output = std::mem::take(&mut cluster.lines);
         if output.is_empty() {
