@@ -1,7 +1,13 @@
 //! The proof: a whole cluster in one deterministic process, and what watches it.
 
+pub mod chance;
+pub mod coverage;
 pub mod facts;
 pub mod history;
 pub mod invariants;
 pub mod known;
+pub mod plan;
 pub mod search;
+pub mod story;
+pub mod watch;
+pub mod world;

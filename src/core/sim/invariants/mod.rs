@@ -26,3 +26,19 @@ pub struct Violation {
     /// What contradicts it.
     pub what: String,
 }
+
+/// stub
+#[derive(Default)]
+pub struct Invariants { known: Known }
+impl Invariants {
+    /// stub
+    #[must_use]
+    pub fn new() -> Self { Self::default() }
+    /// stub
+    /// # Errors
+    /// stub
+    pub fn observe(&mut self, fact: &Fact<'_>) -> Result<(), Violation> { self.known.absorb(fact); Ok(()) }
+    /// stub
+    #[must_use]
+    pub fn known(&self) -> &Known { &self.known }
+}
