@@ -113,6 +113,72 @@ mutants! {
     /// A leader that loses its leadership says that the appended writes never happen (C-37).
     LostWritesAreRefused,
 
+    // The log on disk.
+    /// A sync says that it is done, and does nothing (C-16).
+    WalDoesNotSync,
+    /// A new term and vote are staged but not synced until an entry comes (C-13).
+    WalTermAloneIsNotSynced,
+    /// The disk's error is swallowed and the log goes on.
+    WalSwallowsAnError,
+    /// A new segment's name is not made durable.
+    WalSegmentNameIsNotSynced,
+    /// A segment's seal is not made durable before the next segment is.
+    WalSealIsNotSynced,
+    /// A new segment's header does not bear the vote, and the header is believed (C-13).
+    WalHeaderForgetsTheVote,
+    /// A new segment's header tells of what is only staged.
+    WalHeaderTellsWhatIsStaged,
+    /// Recovery passes over truncations.
+    WalTruncationIsNotReplayed,
+    /// A torn tail is left in the file, and its records are not tied to the ones before.
+    WalOldTailComesBack,
+    /// A torn tail passes for damage, so that the node does not start (C-20).
+    WalTornTailIsRefused,
+    /// Damage passes for a torn tail, so that what was synced is cut (C-16).
+    WalDamageIsCut,
+    /// A record's checksum does not cover its payload (C-16).
+    WalPayloadIsNotChecked,
+    /// What was read back passes for durable although it may be only in memory (C-15).
+    WalTrustsWhatItReads,
+
+    // The state machine and its sessions.
+    /// A write that comes twice is executed twice (C-34).
+    DedupIsIgnored,
+    /// A retry is answered with the session's newest reply instead of its own.
+    RetryGetsAnothersReply,
+    /// A write that was acknowledged long ago is executed again when it comes again (C-34).
+    ForgottenIdsRunAgain,
+    /// A write of an expired session is executed (C-34).
+    ExpiredSessionsExecute,
+    /// A write lets all replies go, and refuses all writes, with ids below its own.
+    EachIdAcknowledgesThoseBelow,
+    /// A compare-and-swap writes although something else was expected.
+    FailedSwapWrites,
+    /// The delete of a missing key raises the revision.
+    DeleteOfNothingIsAWrite,
+    /// The state's hash and bytes keep what was deleted.
+    HashKeepsWhatIsDeleted,
+
+    // The client.
+    /// A write is tried again under a new id (C-34).
+    RetryTakesANewId,
+    /// A write that waited when its connection broke passes for one that was never sent (C-37).
+    LossIsNoDoubt,
+    /// A refusal makes forget that an earlier sending may have been executed (C-37).
+    RefusalClearsTheDoubt,
+    /// A refusal for good is believed although an earlier sending may have been executed (C-37).
+    RefusalSettlesEarlierSendings,
+    /// A write without an answer ends at its deadline as not executed (C-37).
+    DeadlineSaysNotExecuted,
+    /// A new session sends what may have been executed in the old one (C-34).
+    NewSessionRepeatsDoubtfulWrites,
+    /// A write without a session is sent again after an unknown outcome (C-38).
+    SessionlessWritesAreRepeated,
+    /// Ids that have no answer are acknowledged.
+    AckedRunsAhead,
+    /// Writes are sent again in the opposite order of their ids.
+    ResendsBackwards,
+
     // Progress: nothing false is said, but something that should happen does not.
     /// A leader that hears no quorum goes on to lead (C-32).
     NoCheckQuorum,
@@ -139,6 +205,16 @@ mutants! {
     ApplyRoomIsNeverFreed,
     /// Who waits on a leader that steps down is never answered (C-36).
     WaitersAreForgotten,
+    /// Nothing that a session's client does moves its deadline.
+    SessionsAreNotRenewed,
+    /// Sessions stay for ever, until no further one is let in (C-33).
+    SessionsNeverExpire,
+    /// The time of an outage counts against sessions that could not be kept alive in it.
+    OutageAgesSessions,
+    /// A client waits for ever for a node that does not answer.
+    HungNodeIsNeverLeft,
+    /// Writes that were given up hold their places in the client's window (C-33).
+    GivenUpWritesHoldTheWindow,
 }
 
 #[cfg(feature = "mutants")]

@@ -64,9 +64,12 @@ impl Node {
                 // A refused pre-vote of an older term still counts as an answer.
                 theirs == ours
                     || matches!(message, Message::PreVoteReply { .. })
-                    || matches!(message, Message::RequestVoteReply { .. } if mutant!(CountsVotesOfOlderTerms))
-                    || matches!(message, Message::AppendEntriesReply { .. } if mutant!(AcksOfOlderTermsCount))
-                    || matches!(message, Message::HeartbeatReply { .. } if mutant!(RoundsOfOlderTermsConfirm))
+                    || mutant!(CountsVotesOfOlderTerms)
+                        && matches!(message, Message::RequestVoteReply { .. })
+                    || mutant!(AcksOfOlderTermsCount)
+                        && matches!(message, Message::AppendEntriesReply { .. })
+                    || mutant!(RoundsOfOlderTermsConfirm)
+                        && matches!(message, Message::HeartbeatReply { .. })
             }
             Message::AppendEntries { prev, .. } if theirs < ours => {
                 let outcome = AppendOutcome::Rejected(Position::default());

@@ -331,12 +331,12 @@ impl Node {
         if mutant!(WaiterIsKnownByIndexOnly) {
             self.kept.extend(leader.waiting.clone());
         }
-        let forgets = mutant!(WaitersAreForgotten) || mutant!(WaiterIsKnownByIndexOnly);
         let unknown = leader.waiting.len();
         self.note(Note::SteppedDown { term: self.term(), why, unknown });
         let says = if mutant!(LostWritesAreRefused) { Refusal::NoLeader } else { Refusal::Unknown };
         let writes = leader.waiting.into_values().map(|ticket| (ticket, says));
-        self.out.refused.extend(writes.filter(|_| !forgets));
+        let writes = writes.filter(|_| !mutant!(WaitersAreForgotten));
+        self.out.refused.extend(writes.filter(|_| !mutant!(WaiterIsKnownByIndexOnly)));
         let reads = leader.reads.into_tickets().into_iter();
         self.out.refused.extend(reads.map(|ticket| (ticket, Refusal::NoLeader)));
     }

@@ -171,8 +171,8 @@ impl Node {
         self.judge_deadlines(now);
         self.lead(now);
         let messages_wait = self.disk.handed != self.disk.durable || self.hard_state_changed();
-        let hasty = mutant!(VoteLeavesBeforeItsSync) || mutant!(CandidateDoesNotAwaitItsSync);
-        if messages_wait && !hasty {
+        let messages_wait = messages_wait && !mutant!(VoteLeavesBeforeItsSync);
+        if messages_wait && !mutant!(CandidateDoesNotAwaitItsSync) {
             // No message of a term leaves before the term is durable (rule 1).
             let messages = std::mem::take(&mut self.out.messages);
             self.out.then.extend(messages);
