@@ -239,6 +239,7 @@ impl Book {
         for token in std::mem::take(&mut self.resend).into_values() {
             if let Some(call) = self.calls.get_mut(&token) {
                 call.id = None;
+                call.doubt &= !mutant!(NewSessionRepeatsDoubtfulWrites);
                 self.fresh.insert(token);
             }
         }
