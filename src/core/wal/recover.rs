@@ -163,6 +163,9 @@ impl State {
     }
 
     fn truncate(&mut self, from: Index) -> Result<(), &'static str> {
+        if mutant!(WalTruncationIsNotReplayed) {
+            return Ok(());
+        }
         if from <= self.base.index || from > self.last().index.next() {
             return Err("a truncation outside the log");
         }
@@ -230,6 +233,9 @@ impl Segment {
             state.hard_state = header.hard_state;
             return Ok(());
         }
+        if mutant!(WalHeaderForgetsTheVote) {
+            state.hard_state = header.hard_state;
+        }
         if header.base != state.last() || header.hard_state != state.hard_state || !state.sealed {
             return Err(self.damaged(0, "it does not go on where the segment before it ends"));
         }
@@ -247,7 +253,7 @@ impl Segment {
         let mut chain = checksum_of_header(&self.file);
         while !state.sealed
             && let Some(record) = decode_record(&self.file, offset, self.seed)
-            && record.chain == chain
+            && (record.chain == chain || mutant!(WalOldTailComesBack))
         {
             state.take(&record).map_err(|what| self.damaged(offset, what))?;
             offset += record.size;
@@ -260,7 +266,8 @@ impl Segment {
             return Err(self.damaged(offset, "it ends without a seal, and another segment follows"));
         }
         if let Some(vouched) = self.whole_records(offset).map(|record| record.synced).max()
-            && vouched > offset as u64
+            && (vouched > offset as u64 || mutant!(WalTornTailIsRefused))
+            && !mutant!(WalDamageIsCut)
         {
             return Err(self.damaged(
                 offset,

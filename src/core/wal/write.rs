@@ -152,8 +152,14 @@ impl Wal {
         let Segment { chain, synced, seed, .. } = self.segment;
         let chain = encode_record(&mut seal, Kind::Seal, &[], chain, synced, seed);
         self.segment.write(&seal, chain)?;
-        self.segment.sync()?;
-        let (last, hard_state) = self.staged.before.unwrap_or((self.last, self.hard_state));
+        if !mutant!(WalSealIsNotSynced) {
+            self.segment.sync()?;
+        }
+        let now = (self.last, self.hard_state);
+        let before = self.staged.before.filter(|_| !mutant!(WalHeaderTellsWhatIsStaged));
+        let (last, hard_state) = before.unwrap_or(now);
+        let vote = hard_state.vote.filter(|_| !mutant!(WalHeaderForgetsTheVote));
+        let hard_state = HardState { vote, ..hard_state };
         let header = header(&self.options, self.next_sequence, last, hard_state);
         let next = Segment::create(&*self.fs, &self.options, &header)?;
         self.sealed_bytes += self.segment.length;
@@ -189,7 +195,9 @@ impl Segment {
         }
         file.write_at(0, &first).map_err(failed)?;
         file.sync().map_err(failed)?;
-        fs.sync_dir(format::DIR).map_err(failed)?;
+        if !mutant!(WalSegmentNameIsNotSynced) {
+            fs.sync_dir(format::DIR).map_err(failed)?;
+        }
         let (end, chain) = (HEADER as u64, checksum_of_header(&bytes));
         let seed = format::seed(&options.identity, header.sequence);
         Ok(Self { path, file, end, chain, synced: end, length, seed })
@@ -202,12 +210,14 @@ impl Segment {
         let failed = |error: std::io::Error| io("open", &path, &error);
         let mut file = fs.open(&path, false).map_err(failed)?;
         let mut length = open.length;
-        if open.dirty {
+        if open.dirty && !mutant!(WalOldTailComesBack) {
             file.set_len(open.end).map_err(failed)?;
             length = open.end;
         }
         // What was read may still be only in memory; it counts as durable from here on.
-        file.sync().map_err(failed)?;
+        if !mutant!(WalTrustsWhatItReads) {
+            file.sync().map_err(failed)?;
+        }
         fs.sync_dir(format::DIR).map_err(failed)?;
         let seed = format::seed(&options.identity, open.sequence);
         Ok(Self { path, file, end: open.end, chain: open.chain, synced: open.end, length, seed })
@@ -237,7 +247,9 @@ impl Segment {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        self.file.sync().map_err(|error| io("sync", &self.path, &error))?;
+        if !mutant!(WalDoesNotSync) {
+            self.file.sync().map_err(|error| io("sync", &self.path, &error))?;
+        }
         self.synced = self.end;
         Ok(())
     }
@@ -288,10 +300,16 @@ impl LogStore for Wal {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         self.usable()?;
-        if self.staged.records.is_empty() {
+        let waits = |(kind, _): &(Kind, usize)| {
+            !mutant!(WalTermAloneIsNotSynced) || *kind != Kind::HardState
+        };
+        if !self.staged.records.iter().any(waits) {
             return Ok(());
         }
         let flushed = self.flush();
+        if mutant!(WalSwallowsAnError) {
+            return Ok(());
+        }
         self.failed = flushed.clone().err();
         flushed
     }
