@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::format::{
     self, HEADER, Header, Kind, encode_entry, encode_hard_state, encode_record, record_size,
 };
-use super::recover::{Found, Open, checksum_of_header, io, recover};
+use super::recover::{Found, Tail, checksum_of_header, io, recover};
 use super::{Options, Recovered};
 use crate::fs::{File, Fs};
 use crate::store::{LogStore, StoreError};
@@ -66,12 +66,16 @@ impl Wal {
     /// is not there any more, `Io` where the disk fails. Nothing is changed then.
     pub fn open(fs: Arc<dyn Fs>, options: Options) -> Result<(Self, Recovered), StoreError> {
         fs.create_dir(format::DIR).map_err(|error| io("create", format::DIR, &error))?;
-        let Found { recovered, open, next_sequence, bytes } = recover(&*fs, &options)?;
+        let Found { recovered, tail, next_sequence, bytes } = recover(&*fs, &options)?;
         let last = recovered.entries.last().map_or(recovered.base, Entry::position);
-        let (segment, next_sequence, sealed_bytes) = match open {
-            Some(open) => {
-                let sealed = bytes - open.length;
-                (Segment::reopen(&*fs, &options, &open)?, next_sequence, sealed)
+        let reopened = match &tail {
+            Some(tail) => Segment::reopen(&*fs, &options, tail)?,
+            None => None,
+        };
+        let (segment, next_sequence, sealed_bytes) = match reopened {
+            Some(segment) => {
+                let sealed = bytes - segment.length.min(bytes);
+                (segment, next_sequence, sealed)
             }
             None => {
                 let header = header(&options, next_sequence, last, recovered.hard_state);
@@ -203,24 +207,33 @@ impl Segment {
         Ok(Self { path, file, end, chain, synced: end, length, seed })
     }
 
-    /// Goes on with a segment; a torn tail is cleared first, durably, so that no later crash
-    /// can bring a part of it back.
-    fn reopen(fs: &dyn Fs, options: &Options, open: &Open) -> Result<Self, StoreError> {
-        let path = format::path(open.sequence);
+    /// Makes the last segment durable as it was read, and goes on with it unless it is sealed.
+    ///
+    /// A torn tail is cleared, so that no later crash can bring a part of it back. What no
+    /// record vouches for is written again: it may be in the kernel's memory only, and after a
+    /// sync that failed the kernel takes it for written, so that syncing again does nothing.
+    fn reopen(fs: &dyn Fs, options: &Options, tail: &Tail) -> Result<Option<Self>, StoreError> {
+        let path = format::path(tail.sequence);
         let failed = |error: std::io::Error| io("open", &path, &error);
         let mut file = fs.open(&path, false).map_err(failed)?;
-        let mut length = open.length;
-        if open.dirty && !mutant!(WalOldTailComesBack) {
-            file.set_len(open.end).map_err(failed)?;
-            length = open.end;
+        let mut length = tail.length;
+        if tail.dirty && !mutant!(WalOldTailComesBack) {
+            file.set_len(tail.end).map_err(failed)?;
+            length = tail.end;
         }
-        // What was read may still be only in memory; it counts as durable from here on.
         if !mutant!(WalTrustsWhatItReads) {
+            let unsure = usize::try_from(tail.end - tail.vouched).unwrap_or(usize::MAX);
+            let mut bytes = vec![0; unsure];
+            let read = file.read_at(tail.vouched, &mut bytes).map_err(failed)?;
+            assert!(read == unsure, "{path} is shorter than it was a moment ago");
+            file.write_at(tail.vouched, &bytes).map_err(failed)?;
             file.sync().map_err(failed)?;
         }
         fs.sync_dir(format::DIR).map_err(failed)?;
-        let seed = format::seed(&options.identity, open.sequence);
-        Ok(Self { path, file, end: open.end, chain: open.chain, synced: open.end, length, seed })
+        let seed = format::seed(&options.identity, tail.sequence);
+        let (end, chain) = (tail.end, tail.chain);
+        let segment = Self { path, file, end, chain, synced: end, length, seed };
+        Ok((!tail.sealed).then_some(segment))
     }
 
     /// Makes room for `bytes` more, in steps of zeros.
