@@ -69,7 +69,9 @@ impl KeyHistory<'_> {
                 continue;
             };
             let Some(answer) = self.answers.get(at) else { return Ok(count(&node.used)) };
-            if !self.maybes.is_empty() && !memo.insert(&words_of(at, &node), &node.state) {
+            // Without any maybe there is one way to get here.
+            let is_choice = node.used.iter().any(|word| *word != 0);
+            if is_choice && !memo.insert(&words_of(at, &node), &node.state) {
                 continue;
             }
             let Some(left) = budget.checked_sub(1) else { return Err(Misfit::Undecided) };

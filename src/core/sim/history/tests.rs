@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_core::client::Outcome;
 use quorate_core::kv::{Command, StateMachine, WriteOp};
-use quorate_core::types::{Index, Payload};
+use quorate_core::types::Payload;
 use quorate_core::wire::client::{
     Append, CompareAndSwap, Delete, ErrorCode, Expect, Failure, Get, Increment, KeyValue, Op,
     OpResult, Put, Success,

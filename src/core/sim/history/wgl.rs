@@ -35,6 +35,9 @@ use super::{Fate, Operation, timeline};
 /// short chains, and the last search, without a limit, would meet the long ones first.
 const CHAINS: [usize; 5] = [0, 1, 2, 4, usize::MAX];
 
+/// How much more than the search may cost to make its counterexample small.
+const SHRINK_FACTOR: u64 = 4;
+
 /// What the search found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -88,13 +91,14 @@ pub fn check(history: &[Operation], budget: u64) -> Verdict {
     }
     let mut verdict = Verdict::Linearizable;
     for (key, operations) in keys {
-        match search(&operations, u64::MAX, budget) {
+        let mut left = budget;
+        match search(&operations, u64::MAX, &mut left) {
             Found::Order => {}
             Found::OutOfBudget => {
                 verdict = Verdict::Unknown { key: key.clone(), steps: budget };
             }
             Found::NoOrder => {
-                let operations = shrink(operations, budget);
+                let operations = shrink(operations, budget.saturating_mul(SHRINK_FACTOR));
                 return Verdict::Violation(Counterexample { key: key.clone(), operations });
             }
         }
@@ -103,10 +107,10 @@ pub fn check(history: &[Operation], budget: u64) -> Verdict {
 }
 
 /// Searches an order of operations of one key, with what is known at the time `until`.
-fn search(operations: &[&Operation], until: u64, mut budget: u64) -> Found {
+fn search(operations: &[&Operation], until: u64, budget: &mut u64) -> Found {
     for chain in CHAINS {
         let mut search = Search::new(operations, until, chain);
-        match search.run(&mut budget) {
+        match search.run(budget) {
             Found::NoOrder if search.is_limited => {}
             found => return found,
         }
@@ -222,9 +226,13 @@ impl<'a> Search<'a> {
         match cursor {
             Cursor::Entry(entry) => {
                 let call = self.calls.get(self.list.operation(entry))?;
-                model::step(call.op, call.told, &self.state, Span::ANY)
+                let after = model::step(call.op, call.told, &self.state, Span::ANY)?;
+                let is_read = !call.op.is_write();
+                (is_read || self.is_in_time(&after, self.list.operation(entry))).then_some(after)
             }
-            Cursor::Maybe(number, _) => self.after_maybe(number),
+            Cursor::Maybe(number, _) => {
+                self.after_maybe(number).filter(|after| self.is_in_time(after, usize::MAX))
+            }
         }
     }
 
@@ -235,11 +243,15 @@ impl<'a> Search<'a> {
             return None;
         }
         let effect = model::effect(maybe.op, None, &self.state);
-        let after = effect.writes(&self.state).then(|| effect.apply(&self.state, Span::ANY))?;
+        effect.writes(&self.state).then(|| effect.apply(&self.state, Span::ANY))
+    }
+
+    /// Whether no other call is left that found an older version: versions never fall on a key
+    /// that nobody removes.
+    fn is_in_time(&self, after: &State, taken_now: usize) -> bool {
         let version = after.as_ref().map_or(0, |entry| entry.version);
         let mut calls = self.calls.iter().enumerate();
-        let is_too_high = calls.any(|(bit, call)| call.version < version && !self.is_taken(bit));
-        (!is_too_high).then_some(after)
+        !calls.any(|(bit, call)| call.version < version && bit != taken_now && !self.is_taken(bit))
     }
 
     /// How many maybes were taken since the last call.
@@ -398,27 +410,28 @@ impl List {
     }
 }
 
-/// The shortest prefix in time that has no order, without the reads that it does not need.
-fn shrink(mut operations: Vec<&Operation>, budget: u64) -> Vec<Operation> {
+/// The shortest prefix in time that has no order, without the reads that it does not need; less
+/// short where the budget for all tries does not suffice.
+fn shrink(mut operations: Vec<&Operation>, mut budget: u64) -> Vec<Operation> {
     operations.sort_by_key(|operation| operation.ended.unwrap_or(u64::MAX));
-    if let Some(until) = first_failure(&operations, budget) {
+    if let Some(until) = first_failure(&operations, &mut budget) {
         let is_late = |ended: Option<u64>| ended.is_none_or(|ended| ended > until);
         operations.retain(|operation| {
             operation.invoked <= until && (operation.op.is_write() || !is_late(operation.ended))
         });
-        drop_needless_reads(&mut operations, until, budget);
+        drop_needless_reads(&mut operations, until, &mut budget);
         // The sort is stable: by end, and what ends later or never comes first.
         operations.sort_by_key(|operation| operation.ended == Some(until));
     }
     operations.into_iter().cloned().collect()
 }
 
-fn fails(operations: &[&Operation], until: u64, budget: u64) -> bool {
+fn fails(operations: &[&Operation], until: u64, budget: &mut u64) -> bool {
     matches!(search(operations, until, budget), Found::NoOrder)
 }
 
 /// When the first answer came that has no order; `None` if the budget does not suffice to tell.
-fn first_failure(operations: &[&Operation], budget: u64) -> Option<u64> {
+fn first_failure(operations: &[&Operation], budget: &mut u64) -> Option<u64> {
     let mut ends: Vec<u64> = operations.iter().filter_map(|operation| operation.ended).collect();
     ends.dedup();
     // Each prefix of a history that has an order has one, so the first failure is bisected.
@@ -428,7 +441,7 @@ fn first_failure(operations: &[&Operation], budget: u64) -> Option<u64> {
 
 /// Drops reads as long as the rest has no order: fewer answers are easier to explain, so what
 /// is left is still a violation.
-fn drop_needless_reads(operations: &mut Vec<&Operation>, until: u64, budget: u64) {
+fn drop_needless_reads(operations: &mut Vec<&Operation>, until: u64, budget: &mut u64) {
     let mut at = 0;
     while let Some(operation) = operations.get(at).copied() {
         let is_last = operation.ended == Some(until);

@@ -120,7 +120,7 @@ fn falsify(run: &mut Run, operation: usize, lie: u8) -> Option<()> {
                 mod_revision: 2,
                 version: 1,
                 lease: 0,
-            })
+            });
         }
         (2, Success::Get { entry: Some(entry), .. }) => entry.version += 1,
         (3, Success::Get { entry: Some(entry), .. }) => entry.value = bytes("other"),
@@ -225,7 +225,8 @@ fn most_lies_are_seen_without_the_log() {
         let steps = prop::collection::vec(step(), 15..25).new_tree(&mut runner).unwrap().current();
         let mut run = run(&steps);
         let lie = u8::try_from(seed % 6).unwrap();
-        if falsify(&mut run, seed % run.history.len(), lie).is_some() {
+        let operation = seed % run.history.len();
+        if falsify(&mut run, operation, lie).is_some() {
             let (search, witness, _) = sees(&run);
             lies += 1;
             found += u32::from(witness);
