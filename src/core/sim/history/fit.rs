@@ -108,7 +108,8 @@ impl KeyHistory<'_> {
         let high = answer.revision - u64::from(answer.has_written());
         for (number, maybe) in self.maybes.iter().enumerate() {
             let is_used = node.used[number / 64] & (1 << (number % 64)) != 0;
-            let fits = maybe.floor < answer.sees() && maybe.unanswered < answer.unanswered;
+            // Something is hidden between what had ended before its call and this answer.
+            let fits = maybe.unanswered < answer.unanswered;
             let effect = model::effect(&maybe.operation.op, None, &node.state);
             if is_used || !fits || !effect.writes(&node.state) {
                 continue;

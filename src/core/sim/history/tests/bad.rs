@@ -307,6 +307,20 @@ fn wrong_revisions_are_seen() {
 }
 
 #[test]
+fn a_revision_that_rises_more_often_than_the_index_is_seen() {
+    let mut run = Run::new();
+    run.done(1, (0, 10), put("a"));
+    run.pending(2, 0, put_to("other", "b"));
+    run.pending(3, 0, put_to("other", "c"));
+    run.noop();
+    let read = run.done(1, (20, 30), get());
+    if let Success::Get { revision, .. } = run.told(read) {
+        *revision += 2;
+    }
+    run.fails_by_numbers(Rule::Revision, Rule::Revision);
+}
+
+#[test]
 fn a_wrong_lease_or_key_is_seen() {
     falsified(get(), |run, lie| run.shown(lie).lease = 1).fails(Rule::Answer, Rule::Answer);
     falsified(get(), |run, lie| run.shown(lie).key = bytes("x")).fails(Rule::Answer, Rule::Answer);
