@@ -69,7 +69,9 @@ impl KeyHistory<'_> {
                 continue;
             };
             let Some(answer) = self.answers.get(at) else { return Ok(count(&node.used)) };
-            if !self.maybes.is_empty() && !memo.insert(&words_of(at, &node), &node.state) {
+            // Without any maybe there is one way to get here.
+            let is_choice = node.used.iter().any(|word| *word != 0);
+            if is_choice && !memo.insert(&words_of(at, &node), &node.state) {
                 continue;
             }
             let Some(left) = budget.checked_sub(1) else { return Err(Misfit::Undecided) };
@@ -106,7 +108,8 @@ impl KeyHistory<'_> {
         let high = answer.revision - u64::from(answer.has_written());
         for (number, maybe) in self.maybes.iter().enumerate() {
             let is_used = node.used[number / 64] & (1 << (number % 64)) != 0;
-            let fits = maybe.floor < answer.sees() && maybe.unanswered < answer.unanswered;
+            // Something is hidden between what had ended before its call and this answer.
+            let fits = maybe.unanswered < answer.unanswered;
             let effect = model::effect(&maybe.operation.op, None, &node.state);
             if is_used || !fits || !effect.writes(&node.state) {
                 continue;

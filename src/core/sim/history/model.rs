@@ -179,14 +179,48 @@ pub(super) fn has_written(op: &Op, told: &Success) -> bool {
 
 /// Takes over the revisions of the entry that an answer shows as it was before the operation.
 pub(super) fn learn_before(told: &Success, before: &mut State) {
+    if let Some(Some(shown)) = shown_before(told) {
+        learn(before, shown);
+    }
+}
+
+/// The version that an answer shows as it was before the operation, 0 for an absent key.
+pub(super) fn version_before(told: &Success) -> Option<u64> {
+    shown_before(told).map(|shown| shown.map_or(0, |shown| shown.version))
+}
+
+fn shown_before(told: &Success) -> Option<Option<&KeyValue>> {
     match told {
-        Success::Put { previous: Some(Some(shown)), .. }
-        | Success::Delete { previous: Some(Some(shown)), .. }
-        | Success::Get { entry: Some(shown), .. }
-        | Success::CompareAndSwap { swapped: false, entry: Some(shown), .. } => {
-            learn(before, shown)
+        Success::Put { previous, .. } | Success::Delete { previous, .. } => {
+            previous.as_ref().map(Option::as_ref)
         }
-        _ => {}
+        Success::Get { entry, .. } | Success::CompareAndSwap { swapped: false, entry, .. } => {
+            Some(entry.as_ref())
+        }
+        Success::CompareAndSwap { swapped: true, .. }
+        | Success::Append { .. }
+        | Success::Increment { .. }
+        | Success::Hello(_)
+        | Success::Empty
+        | Success::Status(_)
+        | Success::Members(_) => None,
+    }
+}
+
+/// Whether an operation may remove its key, after which versions begin anew.
+pub(super) fn may_remove(op: &Op) -> bool {
+    match op {
+        Op::Delete(_) => true,
+        Op::CompareAndSwap(swap) => swap.value.is_none(),
+        Op::Put(_)
+        | Op::Append(_)
+        | Op::Increment(_)
+        | Op::Get(_)
+        | Op::Hello(_)
+        | Op::Ping
+        | Op::Bye
+        | Op::Status
+        | Op::Members => false,
     }
 }
 

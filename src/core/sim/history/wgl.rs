@@ -14,7 +14,8 @@
 //! * **Memo.** Two orders of the same operations that leave the same state have the same
 //!   future; only the first is followed. Sets and states are compared in full.
 //! * **Without an answer.** A write that may have taken effect has no return and is tried last.
-//!   It may be left out. What certainly did not happen is no part of the search.
+//!   It may be left out. What certainly did not happen is no part of the search. Few of them
+//!   are needed at a time, so a search that lets few follow each other is made first.
 //! * **A budget**, since the problem is NP-complete.
 //!
 //! Answers are compared by values, lengths, counts, numbers and versions, not by revisions. So
@@ -29,6 +30,13 @@ use quorate_core::wire::client::{Op, Success};
 use super::memo::Memo;
 use super::model::{self, Span, State};
 use super::{Fate, Operation, timeline};
+
+/// How many operations without an answer may follow each other: a good history is explained by
+/// short chains, and the last search, without a limit, would meet the long ones first.
+const CHAINS: [usize; 5] = [0, 1, 2, 4, usize::MAX];
+
+/// How much more than the search may cost to make its counterexample small.
+const SHRINK_FACTOR: u64 = 4;
 
 /// What the search found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,13 +91,14 @@ pub fn check(history: &[Operation], budget: u64) -> Verdict {
     }
     let mut verdict = Verdict::Linearizable;
     for (key, operations) in keys {
-        match Search::new(&operations, u64::MAX).run(budget) {
-            Found::Order { .. } => {}
+        let mut left = budget;
+        match search(&operations, u64::MAX, &mut left) {
+            Found::Order => {}
             Found::OutOfBudget => {
                 verdict = Verdict::Unknown { key: key.clone(), steps: budget };
             }
-            Found::NoOrder { .. } => {
-                let operations = shrink(operations, budget);
+            Found::NoOrder => {
+                let operations = shrink(operations, budget.saturating_mul(SHRINK_FACTOR));
                 return Verdict::Violation(Counterexample { key: key.clone(), operations });
             }
         }
@@ -97,11 +106,23 @@ pub fn check(history: &[Operation], budget: u64) -> Verdict {
     verdict
 }
 
+/// Searches an order of operations of one key, with what is known at the time `until`.
+fn search(operations: &[&Operation], until: u64, budget: &mut u64) -> Found {
+    for chain in CHAINS {
+        let mut search = Search::new(operations, until, chain);
+        match search.run(budget) {
+            Found::NoOrder if search.is_limited => {}
+            found => return found,
+        }
+    }
+    Found::OutOfBudget
+}
+
 /// The end of a search.
 #[derive(Debug)]
 enum Found {
-    Order { steps: u64 },
-    NoOrder { steps: u64 },
+    Order,
+    NoOrder,
     OutOfBudget,
 }
 
@@ -110,6 +131,8 @@ enum Found {
 struct Call<'a> {
     op: &'a Op,
     told: &'a Success,
+    /// The highest version that the key may have before it.
+    version: u64,
 }
 
 /// A write that may have taken effect.
@@ -142,20 +165,26 @@ struct Search<'a> {
     memo: Memo,
     /// What was taken, in order, and the state before.
     path: Vec<(Cursor, State)>,
+    /// How many maybes may follow each other.
+    chain: usize,
+    /// Whether that has mattered.
+    is_limited: bool,
 }
 
 impl<'a> Search<'a> {
     /// A search on what is known at the time `until`: answers that come later are not.
-    fn new(operations: &[&'a Operation], until: u64) -> Self {
+    fn new(operations: &[&'a Operation], until: u64, chain: usize) -> Self {
         let mut calls = Vec::new();
         let mut maybes: Vec<Maybe<'a>> = Vec::new();
         let mut times = Vec::new();
+        let rises = !operations.iter().any(|operation| model::may_remove(&operation.op));
         for operation in operations.iter().filter(|operation| operation.invoked <= until) {
             let Operation { op, invoked, ended, .. } = *operation;
             let known = ended.is_some_and(|ended| ended <= until);
             match operation.fate() {
                 Fate::Done(told) if known || until == u64::MAX => {
-                    calls.push(Call { op, told });
+                    let version = model::version_before(told).filter(|_| rises);
+                    calls.push(Call { op, told, version: version.unwrap_or(u64::MAX) });
                     times.push((*invoked, ended.unwrap_or(u64::MAX)));
                 }
                 Fate::Done(_) | Fate::Maybe if op.is_write() => {
@@ -164,43 +193,32 @@ impl<'a> Search<'a> {
                 Fate::Done(_) | Fate::Maybe | Fate::Not => {}
             }
         }
-        maybes.sort_by_key(|maybe| maybe.invoked);
-        for later in 1..maybes.len() {
-            let (earlier, rest) = maybes.split_at_mut(later);
-            if let Some(maybe) = rest.first_mut() {
-                maybe.twin = earlier.iter().rposition(|twin| twin.op == maybe.op);
-            }
-        }
+        pair(&mut maybes);
         let taken = vec![0; (calls.len() + maybes.len()).div_ceil(64)];
         let list = List::new(&times);
         let (memo, path) = (Memo::default(), Vec::new());
-        Self { calls, maybes, list, taken, state: None, memo, path }
+        Self { calls, maybes, list, taken, state: None, memo, path, chain, is_limited: false }
     }
 
-    fn run(mut self, budget: u64) -> Found {
-        let mut steps = 0;
+    fn run(&mut self, budget: &mut u64) -> Found {
         let mut cursor = self.list.first();
         while let Some(next) = cursor {
-            if steps == budget {
-                return Found::OutOfBudget;
-            }
-            steps += 1;
-            let bit = self.bit(next);
-            let after = if self.is_taken(bit) { None } else { self.after(next) };
-            cursor = match after {
-                Some(after) if self.take(bit, &after) => {
+            let Some(left) = budget.checked_sub(1) else { return Found::OutOfBudget };
+            *budget = left;
+            cursor = match self.after(next) {
+                Some(after) if self.take(next, &after) => {
                     let before = std::mem::replace(&mut self.state, after);
                     self.path.push((next, before));
                     if let Cursor::Entry(entry) = next {
                         self.list.lift(entry);
                     }
-                    let Some(first) = self.list.first() else { return Found::Order { steps } };
+                    let Some(first) = self.list.first() else { return Found::Order };
                     Some(first)
                 }
                 Some(_) | None => self.following(next).or_else(|| self.undo()),
             };
         }
-        if self.list.is_empty() { Found::Order { steps } } else { Found::NoOrder { steps } }
+        if self.list.is_empty() { Found::Order } else { Found::NoOrder }
     }
 
     /// The state after what is at `cursor`; `None` if that does not go, or is of no use.
@@ -208,17 +226,38 @@ impl<'a> Search<'a> {
         match cursor {
             Cursor::Entry(entry) => {
                 let call = self.calls.get(self.list.operation(entry))?;
-                model::step(call.op, call.told, &self.state, Span::ANY)
+                let after = model::step(call.op, call.told, &self.state, Span::ANY)?;
+                let is_read = !call.op.is_write();
+                (is_read || self.is_in_time(&after, self.list.operation(entry))).then_some(after)
             }
-            Cursor::Maybe(number, before) => {
-                let maybe = self.maybes.get(number).filter(|maybe| maybe.invoked <= before)?;
-                let is_twin_left =
-                    maybe.twin.is_some_and(|twin| !self.is_taken(self.calls.len() + twin));
-                let effect = model::effect(maybe.op, None, &self.state);
-                let is_of_use = !is_twin_left && effect.writes(&self.state);
-                is_of_use.then(|| effect.apply(&self.state, Span::ANY))
+            Cursor::Maybe(number, _) => {
+                self.after_maybe(number).filter(|after| self.is_in_time(after, usize::MAX))
             }
         }
+    }
+
+    fn after_maybe(&self, number: usize) -> Option<State> {
+        let maybe = self.maybes.get(number)?;
+        let is_left = |number: usize| !self.is_taken(self.calls.len() + number);
+        if !is_left(number) || maybe.twin.is_some_and(is_left) {
+            return None;
+        }
+        let effect = model::effect(maybe.op, None, &self.state);
+        effect.writes(&self.state).then(|| effect.apply(&self.state, Span::ANY))
+    }
+
+    /// Whether no other call is left that found an older version: versions never fall on a key
+    /// that nobody removes.
+    fn is_in_time(&self, after: &State, taken_now: usize) -> bool {
+        let version = after.as_ref().map_or(0, |entry| entry.version);
+        let mut calls = self.calls.iter().enumerate();
+        !calls.any(|(bit, call)| call.version < version && bit != taken_now && !self.is_taken(bit))
+    }
+
+    /// How many maybes were taken since the last call.
+    fn chained(&self) -> usize {
+        let is_maybe = |(cursor, _): &&(Cursor, State)| matches!(cursor, Cursor::Maybe(..));
+        self.path.iter().rev().take_while(is_maybe).count()
     }
 
     fn bit(&self, cursor: Cursor) -> usize {
@@ -233,18 +272,29 @@ impl<'a> Search<'a> {
     }
 
     /// Marks an operation as taken; `false`, and not marked, if that has been visited.
-    fn take(&mut self, bit: usize, after: &State) -> bool {
-        self.taken[bit / 64] ^= 1 << (bit % 64);
+    fn take(&mut self, cursor: Cursor, after: &State) -> bool {
+        let chained = match cursor {
+            Cursor::Entry(_) => 0,
+            Cursor::Maybe(..) => self.chained() + 1,
+        };
+        self.flip(cursor);
+        self.taken.push(chained as u64);
         let is_new = self.memo.insert(&self.taken, after);
+        self.taken.pop();
         if !is_new {
-            self.taken[bit / 64] ^= 1 << (bit % 64);
+            self.flip(cursor);
         }
         is_new
     }
 
+    fn flip(&mut self, cursor: Cursor) {
+        let bit = self.bit(cursor);
+        self.taken[bit / 64] ^= 1 << (bit % 64);
+    }
+
     /// What is tried after `cursor` in the same state: the calls up to the first return, then
     /// the maybes that were called before it.
-    fn following(&self, cursor: Cursor) -> Option<Cursor> {
+    fn following(&mut self, cursor: Cursor) -> Option<Cursor> {
         let (number, before) = match cursor {
             Cursor::Entry(entry) => match self.list.after(entry) {
                 Next::Call(entry) => return Some(Cursor::Entry(entry)),
@@ -253,15 +303,16 @@ impl<'a> Search<'a> {
             Cursor::Maybe(number, before) => (number + 1, before),
         };
         let is_there = self.maybes.get(number).is_some_and(|maybe| maybe.invoked <= before);
-        is_there.then_some(Cursor::Maybe(number, before))
+        let may_follow = is_there && self.chained() < self.chain;
+        self.is_limited |= is_there && !may_follow;
+        may_follow.then_some(Cursor::Maybe(number, before))
     }
 
     /// Undoes the last choice, and gives what is tried instead; `None` if nothing is left.
     fn undo(&mut self) -> Option<Cursor> {
         loop {
             let (last, before) = self.path.pop()?;
-            let bit = self.bit(last);
-            self.taken[bit / 64] ^= 1 << (bit % 64);
+            self.flip(last);
             self.state = before;
             if let Cursor::Entry(entry) = last {
                 self.list.unlift(entry);
@@ -279,6 +330,17 @@ enum Next {
     Call(usize),
     /// A return, at this time.
     Return(u64),
+}
+
+/// Orders maybes by their calls, and tells each of its twin.
+fn pair(maybes: &mut [Maybe<'_>]) {
+    maybes.sort_by_key(|maybe| maybe.invoked);
+    for later in 1..maybes.len() {
+        let (earlier, rest) = maybes.split_at_mut(later);
+        if let Some(maybe) = rest.first_mut() {
+            maybe.twin = earlier.iter().rposition(|twin| twin.op == maybe.op);
+        }
+    }
 }
 
 /// Calls and returns in real time, as a list from which operations are lifted and put back.
@@ -348,44 +410,49 @@ impl List {
     }
 }
 
-/// The shortest prefix in time that has no order, then without the reads that it does not need.
-/// Spends at most `budget` per try, and some hundred times as much in all.
-fn shrink(mut operations: Vec<&Operation>, budget: u64) -> Vec<Operation> {
+/// The shortest prefix in time that has no order, without the reads that it does not need; less
+/// short where the budget for all tries does not suffice.
+fn shrink(mut operations: Vec<&Operation>, mut budget: u64) -> Vec<Operation> {
     operations.sort_by_key(|operation| operation.ended.unwrap_or(u64::MAX));
+    if let Some(until) = first_failure(&operations, &mut budget) {
+        let is_late = |ended: Option<u64>| ended.is_none_or(|ended| ended > until);
+        operations.retain(|operation| {
+            operation.invoked <= until && (operation.op.is_write() || !is_late(operation.ended))
+        });
+        drop_needless_reads(&mut operations, until, &mut budget);
+        // The sort is stable: by end, and what ends later or never comes first.
+        operations.sort_by_key(|operation| operation.ended == Some(until));
+    }
+    operations.into_iter().cloned().collect()
+}
+
+fn fails(operations: &[&Operation], until: u64, budget: &mut u64) -> bool {
+    matches!(search(operations, until, budget), Found::NoOrder)
+}
+
+/// When the first answer came that has no order; `None` if the budget does not suffice to tell.
+fn first_failure(operations: &[&Operation], budget: &mut u64) -> Option<u64> {
     let mut ends: Vec<u64> = operations.iter().filter_map(|operation| operation.ended).collect();
     ends.dedup();
-    let fails = |operations: &[&Operation], until| {
-        matches!(Search::new(operations, until).run(budget), Found::NoOrder { .. })
-    };
-    // A prefix of a history that has an order has one, so the first that fails is bisected.
-    let (mut good, mut bad) = (0, ends.len());
-    while good + 1 < bad {
-        let middle = good.midpoint(bad);
-        if fails(&operations, ends[middle - 1]) { bad = middle } else { good = middle }
-    }
-    let until = bad.checked_sub(1).map_or(u64::MAX, |last| ends[last]);
-    if !fails(&operations, until) {
-        return operations.into_iter().cloned().collect();
-    }
-    operations.retain(|operation| operation.invoked <= until);
-    let is_last = |operation: &Operation| operation.ended == Some(until);
+    // Each prefix of a history that has an order has one, so the first failure is bisected.
+    let first = ends.partition_point(|end| !fails(operations, *end, budget));
+    ends.get(first).copied()
+}
+
+/// Drops reads as long as the rest has no order: fewer answers are easier to explain, so what
+/// is left is still a violation.
+fn drop_needless_reads(operations: &mut Vec<&Operation>, until: u64, budget: &mut u64) {
     let mut at = 0;
     while let Some(operation) = operations.get(at).copied() {
-        let is_read = !operation.op.is_write();
-        let ends_later = operation.ended.is_none_or(|ended| ended > until);
-        let removed = is_read && !is_last(operation) && {
-            let mut fewer = operations.clone();
-            fewer.remove(at);
-            let needless = ends_later || fails(&fewer, until);
-            if needless {
-                operations = fewer;
-            }
-            needless
-        };
-        at += usize::from(!removed);
+        let is_last = operation.ended == Some(until);
+        if operation.op.is_write() || is_last {
+            at += 1;
+            continue;
+        }
+        operations.remove(at);
+        if !fails(operations, until, budget) {
+            operations.insert(at, operation);
+            at += 1;
+        }
     }
-    let (last, mut shown): (Vec<_>, Vec<_>) =
-        operations.into_iter().partition(|operation| is_last(operation));
-    shown.extend(last);
-    shown.into_iter().cloned().collect()
 }
