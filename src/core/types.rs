@@ -110,6 +110,7 @@ impl fmt::Display for Position {
 
 /// What a node must remember for ever, as one record (Raft figure 2, "persistent state").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "search", derive(Hash))]
 pub struct HardState {
     /// The latest term this node has seen.
     pub term: Term,
@@ -119,6 +120,7 @@ pub struct HardState {
 
 /// One record of the log. Cloning shares the command's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "search", derive(Hash))]
 pub struct Entry {
     /// The term of the leader that made it.
     pub term: Term,
@@ -152,6 +154,7 @@ impl Entry {
 
 /// What an entry says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "search", derive(Hash))]
 pub enum Payload {
     /// Nothing: a new leader's first entry (Raft §8).
     #[serde(rename = "n")]
@@ -166,6 +169,7 @@ pub enum Payload {
 
 /// The members of the cluster, in order of their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "search", derive(Hash))]
 pub struct Membership {
     /// Every member. All are voters until learners exist.
     pub members: Vec<Member>,
@@ -186,6 +190,7 @@ impl Membership {
 
 /// One member: who it is and where others reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "search", derive(Hash))]
 pub struct Member {
     /// Its id.
     pub id: NodeId,

@@ -94,7 +94,7 @@ impl Node {
 
     /// Whether this node hears a live leader, so that no election is due (check-quorum's other
     /// half, B3.2). A leader counts as live: it steps down by itself when it should.
-    fn hears_a_leader(&self, now: Moment) -> bool {
+    pub(super) fn hears_a_leader(&self, now: Moment) -> bool {
         if matches!(self.role, Role::Leader(_)) {
             return true;
         }

@@ -16,14 +16,15 @@ use crate::types::{Entry, Index, Moment, NodeId, Payload, Ticket};
 
 /// A leader's own state, made anew in each term.
 #[derive(Debug)]
+#[cfg_attr(feature = "search", derive(Clone))]
 pub(super) struct Leader {
     pub(super) progress: BTreeMap<NodeId, Progress>,
     /// The index of this term's no-op; until it is committed, no read is served (rule 6).
     pub(super) term_start: Index,
     /// Who waits for which entry of this term.
-    waiting: BTreeMap<Index, Ticket>,
+    pub(super) waiting: BTreeMap<Index, Ticket>,
     /// Bytes of entries of this term that are not committed.
-    uncommitted_bytes: usize,
+    pub(super) uncommitted_bytes: usize,
     pub(super) reads: Reads,
     /// The number of the newest round of heartbeats.
     pub(super) round: u64,

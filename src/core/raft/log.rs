@@ -6,6 +6,7 @@ use crate::types::{Entry, Index, Membership, Payload, Position, Term};
 
 /// The entries behind `base`, contiguous.
 #[derive(Debug)]
+#[cfg_attr(feature = "search", derive(Clone))]
 pub(crate) struct Log {
     /// The last entry of the compacted prefix; zero when nothing is compacted.
     base: Position,

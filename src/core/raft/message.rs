@@ -6,6 +6,7 @@ use crate::types::{Entry, Index, Position, Term};
 
 /// A message from one node to another. The names are the paper's; the wire's are short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "search", derive(Hash))]
 pub enum Message {
     /// Would you vote for me in `term`? Changes nothing on either side (dissertation §9.6).
     #[serde(rename = "pv")]
@@ -85,6 +86,7 @@ pub enum Message {
 
 /// What became of an AppendEntries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "search", derive(Hash))]
 pub enum AppendOutcome {
     /// Everything up to and including this index matches the leader and is durable.
     #[serde(rename = "a")]

@@ -108,6 +108,8 @@
 mod config;
 mod effects;
 mod election;
+#[cfg(feature = "search")]
+mod fingerprint;
 mod follower;
 mod leader;
 mod log;

@@ -18,6 +18,7 @@ use crate::types::{HardState, Index, Membership, Moment, NodeId, Position, Term,
 /// all of it must be done, in order.** Neither reads a clock, a disk, a socket or a source of
 /// chance; neither can fail.
 #[derive(Debug)]
+#[cfg_attr(feature = "search", derive(Clone))]
 pub struct Node {
     pub(super) config: Config,
     pub(super) random: Random,
@@ -34,7 +35,7 @@ pub struct Node {
     pub(super) connected: BTreeMap<NodeId, bool>,
     pub(super) out: Outbox,
     pub(super) disk: Disk,
-    applying: Applying,
+    pub(super) applying: Applying,
     last_drain: Moment,
     /// Who waited on a leadership that ended (`WaiterIsKnownByIndexOnly`).
     #[cfg(feature = "mutants")]
@@ -43,6 +44,7 @@ pub struct Node {
 
 /// What a node is in its term.
 #[derive(Debug)]
+#[cfg_attr(feature = "search", derive(Clone))]
 pub(super) enum Role {
     Follower,
     PreCandidate(Votes),
@@ -55,6 +57,7 @@ pub(super) type Votes = BTreeMap<NodeId, bool>;
 
 /// What `step` leaves for `drain`.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "search", derive(Clone))]
 pub(super) struct Outbox {
     pub(super) messages: Vec<(NodeId, Message)>,
     pub(super) then: Vec<(NodeId, Message)>,
@@ -66,31 +69,34 @@ pub(super) struct Outbox {
 
 /// What was handed out to be made durable.
 #[derive(Debug)]
+#[cfg_attr(feature = "search", derive(Clone))]
 pub(super) struct Disk {
     next_seq: u64,
     /// The hard state that was last handed out, and the one that is known to be durable.
-    handed: HardState,
+    pub(super) handed: HardState,
     pub(super) durable: HardState,
     /// The last entry that was handed out.
-    handed_last: Index,
-    outstanding: VecDeque<Outstanding>,
+    pub(super) handed_last: Index,
+    pub(super) outstanding: VecDeque<Outstanding>,
 }
 
 #[derive(Debug)]
-struct Outstanding {
+#[cfg_attr(feature = "search", derive(Clone))]
+pub(super) struct Outstanding {
     seq: u64,
     since: Moment,
-    hard_state: HardState,
+    pub(super) hard_state: HardState,
     /// The log is durable up to here once this is; lowered by a truncation, so that a late
     /// answer never speaks for entries that replaced the ones it was about (B12.3).
-    last: Index,
+    pub(super) last: Index,
 }
 
 #[derive(Debug)]
-struct Applying {
-    handed: Index,
-    applied: Index,
-    outstanding: VecDeque<(Index, usize)>,
+#[cfg_attr(feature = "search", derive(Clone))]
+pub(super) struct Applying {
+    pub(super) handed: Index,
+    pub(super) applied: Index,
+    pub(super) outstanding: VecDeque<(Index, usize)>,
     bytes: usize,
 }
 

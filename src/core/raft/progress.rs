@@ -35,17 +35,19 @@ impl ProgressState {
 
 /// An append on its way.
 #[derive(Debug)]
-struct Flight {
-    last: Index,
+#[cfg_attr(feature = "search", derive(Clone))]
+pub(super) struct Flight {
+    pub(super) last: Index,
     bytes: usize,
     /// The newest round of heartbeats when it was sent: an answer to a later round that does
     /// not show its entries means that it was lost.
-    round: u64,
+    pub(super) round: u64,
     sent: Moment,
 }
 
 /// One follower.
 #[derive(Debug)]
+#[cfg_attr(feature = "search", derive(Clone))]
 pub(crate) struct Progress {
     pub(crate) state: ProgressState,
     /// The highest index known to be durable there. Never falls.
@@ -56,10 +58,10 @@ pub(crate) struct Progress {
     pub(crate) last_contact: Moment,
     /// The newest round of heartbeats that it answered in this term.
     pub(crate) acked_round: u64,
-    flights: VecDeque<Flight>,
+    pub(super) flights: VecDeque<Flight>,
     flight_bytes: usize,
     /// In `Probe`: the append that is out, if one is.
-    probe: Option<Flight>,
+    pub(super) probe: Option<Flight>,
 }
 
 impl Progress {

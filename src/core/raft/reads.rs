@@ -13,18 +13,20 @@ use crate::types::{Index, Ticket};
 
 /// The reads of one leadership.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "search", derive(Clone))]
 pub(super) struct Reads {
     /// Arrived, and in no round yet.
-    queued: Vec<Ticket>,
+    pub(super) queued: Vec<Ticket>,
     /// In a round, oldest first.
-    rounds: VecDeque<Round>,
+    pub(super) rounds: VecDeque<Round>,
 }
 
 #[derive(Debug)]
-struct Round {
-    number: u64,
-    index: Index,
-    tickets: Vec<Ticket>,
+#[cfg_attr(feature = "search", derive(Clone))]
+pub(super) struct Round {
+    pub(super) number: u64,
+    pub(super) index: Index,
+    pub(super) tickets: Vec<Ticket>,
 }
 
 impl Reads {

@@ -1,0 +1,63 @@
+//! Fingerprints of 128 bits. Two different states share one with a chance of about 10^-23 in a
+//! search of 10^8 states, which is less than the chance that the machine errs.
+
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use xxhash_rust::xxh3::xxh3_128;
+
+/// A fingerprint.
+pub(super) type Print = u128;
+
+/// The fingerprint of whatever `write` hashes.
+pub(super) fn print_of(write: impl FnOnce(&mut Written)) -> Print {
+    let mut written = Written(Vec::with_capacity(512));
+    write(&mut written);
+    xxh3_128(&written.0)
+}
+
+/// The fingerprint of one value.
+pub(super) fn print(value: &impl Hash) -> Print {
+    print_of(|into| value.hash(into))
+}
+
+/// Collects what is hashed, so that it is hashed as a whole.
+pub(super) struct Written(Vec<u8>);
+
+impl Hasher for Written {
+    fn finish(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(&self.0)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+/// Takes a fingerprint for its own hash: it is one already.
+#[derive(Default)]
+pub(super) struct AsIs(u64);
+
+/// Builds [`AsIs`].
+pub(super) type BuildAsIs = BuildHasherDefault<AsIs>;
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = self.0.rotate_left(32) ^ number;
+    }
+
+    fn write_u128(&mut self, number: u128) {
+        let bytes = number.to_le_bytes();
+        let (low, _) = bytes.split_at(8);
+        self.0 ^= low.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    }
+}
