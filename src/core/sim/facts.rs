@@ -134,7 +134,4 @@ pub enum Fact<'a> {
         /// How.
         outcome: &'a Outcome,
     },
-    /// The run is over: faults have ended, and what could heal has healed. What still waits
-    /// will wait for ever.
-    Ended,
 }

@@ -8,6 +8,7 @@ use quorate_core::types::{Entry, HardState, Index, NodeId, Payload, Position, Te
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::facts::Fact;
+use crate::oracle::Oracle;
 
 /// An entry in a few bytes: two entries are equal where these are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +122,10 @@ pub struct Known {
     pub committed: LogImage,
     /// Committed with the newest fact: `(from, to]`; empty where nothing was.
     pub newly_committed: (Index, Index),
+    /// What the committed entries do, executed once, by a second state machine.
+    pub oracle: Oracle,
+    /// The entry that the oracle executed with the newest fact.
+    pub newly_executed: Option<u64>,
     /// The node of the newest `Started`, as it was known before.
     pub previous: NodeImage,
 }
@@ -141,6 +146,7 @@ impl Known {
     pub fn absorb(&mut self, fact: &Fact<'_>) {
         let committed = self.committed.last().index;
         self.newly_committed = (committed, committed);
+        self.newly_executed = None;
         match fact {
             Fact::Started { node, hard_state, log } => {
                 let node = self.node_mut(*node);
@@ -189,15 +195,20 @@ impl Known {
                 }
                 self.newly_committed.1 = self.committed.last().index;
             }
-            Fact::Applied { node, entry, .. } => self.node_mut(*node).applied = entry.index,
+            Fact::Applied { node, entry, .. } => {
+                self.node_mut(*node).applied = entry.index;
+                if entry.index.0 == self.oracle.executions().len() as u64 + 1 {
+                    self.oracle.execute(entry.index.0, entry.term.0, &entry.payload);
+                    self.newly_executed = Some(entry.index.0);
+                }
+            }
             Fact::Asked { .. }
             | Fact::Sent { .. }
             | Fact::Released { .. }
             | Fact::Refused { .. }
             | Fact::Invoked { .. }
             | Fact::Posted { .. }
-            | Fact::Completed { .. }
-            | Fact::Ended => {}
+            | Fact::Completed { .. } => {}
         }
     }
 }

@@ -93,7 +93,6 @@ impl Story {
             Fact::Completed { client, call, outcome } => {
                 format!("client {client}    call {call} ends: {}", outcome_words(outcome))
             }
-            Fact::Ended => "the run is over".to_owned(),
         };
         self.lines.push(Line { at, weighty, text });
     }

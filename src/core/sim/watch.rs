@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use quorate_core::raft::{AppendOutcome, Message, Note, Persist, Refusal, RoleKind, StepDownReason};
+use quorate_core::raft::{
+    AppendOutcome, Message, Note, Persist, Refusal, RoleKind, StepDownReason,
+};
 use quorate_core::types::{NodeId, Term};
-use quorate_core::wire::client::OpResult;
+use quorate_core::wire::client::{ErrorCode, OpResult, Success};
 
 use crate::coverage::{Coverage, Sometimes};
 use crate::facts::Fact;
@@ -129,19 +131,28 @@ impl Watch {
         self.tally.facts += 1;
         self.mix(now);
         self.mix(mark(fact));
-        self.cover(fact);
         if let Some(story) = &mut self.story {
             story.fact(now, fact);
         }
-        if let Err(violation) = self.invariants.observe(fact) {
-            self.violation = Some(violation);
+        if let Fact::Staged { node, persist } = fact {
+            self.cover_truncation(*node, persist);
+        }
+        match self.invariants.observe(fact) {
+            Ok(()) => self.cover(fact),
+            Err(violation) => self.violation = Some(violation),
+        }
+    }
+
+    /// The run is over, and these nodes are well again.
+    pub fn end(&mut self, whole: &[NodeId]) {
+        if self.violation.is_none() {
+            self.violation = self.invariants.end(whole).err();
         }
     }
 
     fn cover(&mut self, fact: &Fact<'_>) {
         match fact {
             Fact::Sent { message, .. } => self.cover_message(message),
-            Fact::Staged { node, persist } => self.cover_truncation(*node, persist),
             Fact::Refused { why: Refusal::Overloaded, .. } => {
                 self.sometimes(Sometimes::Overloaded);
             }
@@ -159,16 +170,40 @@ impl Watch {
                 self.leaders.remove(node);
                 self.campaigned.remove(node);
             }
+            Fact::Applied { result, .. } => self.cover_execution(*result),
             Fact::Started { .. }
             | Fact::Asked { .. }
+            | Fact::Staged { .. }
             | Fact::Durable { .. }
-            | Fact::Applied { .. }
             | Fact::Released { .. }
             | Fact::Refused { .. }
             | Fact::Invoked { .. }
             | Fact::Posted { .. }
-            | Fact::Completed { .. }
-            | Fact::Ended => {}
+            | Fact::Completed { .. } => {}
+        }
+    }
+
+    /// What sessions did for a retried write, and when they ended.
+    fn cover_execution(&mut self, result: Option<&OpResult>) {
+        let oracle = &self.invariants.known().oracle;
+        let newest = self.invariants.known().newly_executed.and_then(|at| oracle.at(at));
+        let Some(newest) = newest else { return };
+        let code = match result {
+            Some(Err(failure)) => Some(failure.code),
+            Some(Ok(_)) | None => None,
+        };
+        let repeated = newest.op.is_some() && !newest.fresh && code.is_none();
+        let first = newest.result.as_ref().and_then(first_index).and_then(|at| oracle.at(at));
+        let later = repeated && first.is_some_and(|first| first.term < newest.term);
+        let opens = newest.op.is_none() && code == Some(ErrorCode::Overloaded);
+        let hits = [
+            (repeated, Sometimes::RetryAnswered),
+            (later, Sometimes::RetryAnsweredInALaterTerm),
+            (code == Some(ErrorCode::SessionExpired), Sometimes::SessionExpired),
+            (opens, Sometimes::SessionsFull),
+        ];
+        for (_, what) in hits.into_iter().filter(|(hit, _)| *hit) {
+            self.sometimes(what);
         }
     }
 
@@ -251,6 +286,20 @@ impl Watch {
     }
 }
 
+/// The index of the first execution, as a write's answer names it.
+fn first_index(result: &OpResult) -> Option<u64> {
+    match result {
+        Ok(
+            Success::Put { index, .. }
+            | Success::Append { index, .. }
+            | Success::Delete { index, .. }
+            | Success::CompareAndSwap { index, .. }
+            | Success::Increment { index, .. },
+        ) => Some(*index),
+        Ok(_) | Err(_) => None,
+    }
+}
+
 /// A fact as a number, for the trace.
 fn mark(fact: &Fact<'_>) -> u64 {
     let join = |kind: u64, a: u64, b: u64| (kind << 56) ^ (a << 40) ^ b;
@@ -267,7 +316,8 @@ fn mark(fact: &Fact<'_>) -> u64 {
         }
         Fact::Durable { node, persist } => join(6, node.0, persist.seq),
         Fact::Sent { from, to, message } => {
-            let kind = crate::story::kind(message).bytes().fold(0, |sum, byte| sum + u64::from(byte));
+            let kind =
+                crate::story::kind(message).bytes().fold(0, |sum, byte| sum + u64::from(byte));
             join(7, from.0 * 256 + to.0, (message.term().0 << 12) ^ kind)
         }
         Fact::Applied { node, entry, hash, result, .. } => {
@@ -280,7 +330,6 @@ fn mark(fact: &Fact<'_>) -> u64 {
             join(12, *client, call ^ (session << 24) ^ (id << 32))
         }
         Fact::Completed { client, call, .. } => join(13, *client, *call),
-        Fact::Ended => join(14, 0, 0),
     }
 }
 

@@ -249,11 +249,7 @@ impl Segment {
     }
 
     /// Takes in the records; gives where writing goes on.
-    fn read(
-        &self,
-        state: &mut State,
-        torn: &mut Option<TornTail>,
-    ) -> Result<Tail, StoreError> {
+    fn read(&self, state: &mut State, torn: &mut Option<TornTail>) -> Result<Tail, StoreError> {
         let mut offset = HEADER;
         let mut chain = checksum_of_header(&self.file);
         let mut vouched = 0;

@@ -68,7 +68,7 @@ fn knobs(chance: &mut Chance) -> Knobs {
         session_ttl_ms,
         clock_interval_ms: chance.pick(&[1_000, 1_000, 200]),
         // Where there is room for few, they must expire in time for others.
-        max_sessions: if session_ttl_ms <= 3_000 { chance.pick(&[10_000, 6]) } else { 10_000 },
+        max_sessions: if session_ttl_ms <= 3_000 { chance.pick(&[10_000, 10]) } else { 10_000 },
         value_bytes: chance.pick(&[1 << 20, 1 << 20, 400, 100]),
         lying_disks: false,
     }
@@ -78,11 +78,13 @@ fn workload(chance: &mut Chance) -> Workload {
     let clients = chance.pick(&[1, 2, 3, 4, 5, 6, 8]);
     // About 20 to 200 calls a second in all.
     let mean_us = chance.pick(&[5_000, 10_000, 20_000, 30_000, 50_000]);
+    let (outstanding, keys) = (chance.pick(&[1, 1, 2, 4, 8]), chance.pick(&[1, 2, 3, 5, 10, 20]));
     Workload {
         clients,
-        keys: chance.pick(&[1, 2, 3, 5, 10, 20]),
+        // With too many at one key at once the search for an order never ends.
+        keys: keys.max(clients * outstanding / 4),
         calls_per_key: chance.pick(&[40, 80, 120]),
-        outstanding: chance.pick(&[1, 1, 2, 4, 8]),
+        outstanding,
         think_us: mean_us * clients,
         quiet_percent: chance.pick(&[0, 0, 1, 3]),
         deadline_ms: chance.pick(&[500, 2_000, 2_000, 5_000, 10_000]),

@@ -25,14 +25,12 @@ pub(super) struct Client {
     /// Its open calls, by the session's token: the call's number and what it asks.
     pub(super) open: BTreeMap<u64, (u64, Op)>,
     /// Calls whose request was sent in a session: by session and id.
-    posted: BTreeMap<(u64, u64), u64>,
+    pub(super) posted: BTreeMap<(u64, u64), u64>,
     pub(super) habits: Habits,
     chance: Chance,
     wake_at: u64,
     /// Makes no further calls.
     pub(super) done: bool,
-    /// The sessions it has greeted in.
-    greeted: u64,
     /// What its newest calls ended with; for those who wait for one.
     pub(super) newest: Option<Outcome>,
 }
@@ -74,7 +72,6 @@ impl World {
             chance,
             wake_at: u64::MAX,
             done: false,
-            greeted: 0,
             newest: None,
         };
         self.clients.insert(id, client);
@@ -96,6 +93,9 @@ impl World {
         let Some(client) = self.clients.get_mut(&id) else { return };
         if client.wake_at <= self.now {
             client.wake_at = u64::MAX;
+        }
+        if self.silent {
+            return;
         }
         client.session.tick(now);
         self.pump(id);
@@ -262,7 +262,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_client(&mut self, conn: u64, frame: &Bytes) {
+    pub(super) fn at_client(&mut self, conn: u64, frame: &Bytes) {
         let Some(client) = self.on(conn) else { return };
         let now = Moment(self.now);
         if let Some(client) = self.clients.get_mut(&client) {
@@ -292,7 +292,6 @@ impl World {
         let Some((call, op)) = client.open.remove(&token) else { return };
         client.habits.learn(&op, &outcome);
         client.newest = Some(outcome.clone());
-        client.greeted = client.session.session().unwrap_or(0);
         self.watch.tell(now, &Fact::Completed { client: id, call, outcome: &outcome });
         self.cover(&outcome);
         let place = usize::try_from(call).unwrap_or(usize::MAX);

@@ -49,7 +49,9 @@ impl World {
         }
         let next = self.now + self.plan.knobs.tick_ms * 1_000;
         self.queue.push(next, Event::Tick { node: id, epoch });
-        self.propose_clock(id);
+        if !self.silent {
+            self.propose_clock(id);
+        }
         let now = self.now;
         let machine = self.machine_mut(id);
         let local = machine.clock.at(now);
@@ -234,6 +236,9 @@ impl World {
             let result_ref = result.as_ref();
             let fact = Fact::Applied { node: id, entry, waiter: ticket, result: result_ref, hash };
             self.watch.tell(self.now, &fact);
+            if entry.index.0 > self.executed_at.len() as u64 {
+                self.executed_at.push(self.now);
+            }
             if let Some((index, ticket)) = waiter {
                 assert!(index == entry.index, "a waiter of index {index} was left behind");
                 let none = || Err(Failure::new(ErrorCode::Internal, "no command"));

@@ -53,7 +53,7 @@ impl World {
     }
 
     /// Bytes have reached the node.
-    pub(super) fn to_node(&mut self, conn: u64, frame: &Bytes) {
+    pub(super) fn at_node(&mut self, conn: u64, frame: &Bytes) {
         let Some(known) = self.conns.get(&conn).filter(|known| !known.mute) else { return };
         let (node, epoch) = (known.node, known.epoch);
         if self.requeue_if_paused(node, || Event::ToNode { conn, frame: frame.clone() }) {
@@ -98,11 +98,10 @@ impl World {
                     self.answer(conn, id, &Err(failure));
                 }
             },
-            Op::Bye => self.propose(
-                node,
-                &Command::CloseSession { session },
-                Waiting::Write { conn, id },
-            ),
+            Op::Bye => {
+                let command = Command::CloseSession { session };
+                self.propose(node, &command, Waiting::Write { conn, id });
+            }
             Op::Get(get) => {
                 if let Some(command) = self.keep_alive(conn, session) {
                     self.propose(node, &command, Waiting::Nobody);

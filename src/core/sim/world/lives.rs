@@ -29,7 +29,10 @@ impl World {
             Err(error) => return self.start_failed(id, &error),
         };
         if machine.rotten {
-            watch.violated("I17", format!("node {id} starts from a damaged log as if it were whole"));
+            watch.violated(
+                "I17",
+                format!("node {id} starts from a damaged log as if it were whole"),
+            );
             return;
         }
         let (bytes, epoch) = (quorate_core::store::LogStore::bytes(&process.wal), machine.epoch);
@@ -111,7 +114,7 @@ impl World {
         if !self.machine(id).is_up() {
             return;
         }
-        self.leave_half_written(id, power);
+        self.leave_half_written(id);
         let machine = self.machines.get_mut(&id).expect("only members are named");
         machine.process = None;
         machine.lose_power(power, &self.plan.knobs);
@@ -131,7 +134,7 @@ impl World {
     }
 
     /// Of the write and sync that were going on, some had been done.
-    fn leave_half_written(&mut self, id: NodeId, power: Power) {
+    fn leave_half_written(&mut self, id: NodeId) {
         let machine = self.machines.get_mut(&id).expect("only members are named");
         let (half, at) = (machine.chance.percent(60), machine.chance.between(1, 3));
         let knobs = &self.plan.knobs;

@@ -137,6 +137,14 @@ impl Machine {
         self.process.is_some()
     }
 
+    /// Nothing is under way inside the process.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.process.as_ref().is_none_or(|process| {
+            let writing = !process.handed.is_empty() || !process.syncing.is_empty();
+            !process.dirty && !writing && process.applies.is_empty()
+        })
+    }
+
     pub(super) fn leads(&self) -> bool {
         self.status().is_some_and(|status| status.role == RoleKind::Leader)
     }
@@ -178,7 +186,11 @@ impl Machine {
     }
 
     /// Reads the disk and starts. At the very first start the disk gets its first entry.
-    pub(super) fn boot(&mut self, plan: &Plan, now: u64) -> Result<(Process, Recovered), StoreError> {
+    pub(super) fn boot(
+        &mut self,
+        plan: &Plan,
+        now: u64,
+    ) -> Result<(Process, Recovered), StoreError> {
         let knobs = &plan.knobs;
         self.set_disk_faults(knobs, Faults::default());
         let identity = Identity { cluster: 7, node: self.id, incarnation: 1 };
@@ -236,7 +248,6 @@ impl Machine {
 
 /// The members of a cluster of that size. Clients reach node 2 at `n2`.
 pub(super) fn membership(nodes: u64) -> Membership {
-    let member =
-        |id| Member { id: NodeId(id), peer: String::new(), client: format!("n{id}") };
+    let member = |id| Member { id: NodeId(id), peer: String::new(), client: format!("n{id}") };
     Membership { members: (1..=nodes).map(member).collect() }
 }

@@ -86,9 +86,13 @@ pub(crate) struct World {
     conns: BTreeMap<u64, Conn>,
     next_conn: u64,
     history: Vec<Operation>,
+    /// When each entry was first applied, from index 1.
+    executed_at: Vec<u64>,
     watch: Watch,
     /// No new calls and no new faults.
     calm: bool,
+    /// No client says anything any more, and the cluster's clock stands.
+    silent: bool,
 }
 
 impl World {
@@ -103,8 +107,10 @@ impl World {
             conns: BTreeMap::new(),
             next_conn: 1,
             history: Vec::new(),
+            executed_at: Vec::new(),
             watch: Watch::new(story),
             calm: false,
+            silent: false,
             plan,
         };
         for (place, timed) in world.plan.faults.iter().enumerate() {
@@ -176,8 +182,8 @@ impl World {
             Event::Call { client } => self.call(client),
             Event::Open { conn } => self.open(conn),
             Event::Opened { conn, stands } => self.opened(conn, stands),
-            Event::ToNode { conn, frame } => self.to_node(conn, &frame),
-            Event::ToClient { conn, frame } => self.to_client(conn, &frame),
+            Event::ToNode { conn, frame } => self.at_node(conn, &frame),
+            Event::ToClient { conn, frame } => self.at_client(conn, &frame),
             Event::Lost { conn } => self.lost(conn),
             Event::Closed { conn } => self.closed(conn),
         }
