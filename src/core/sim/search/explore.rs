@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use quorate_core::raft::{Message, RoleKind};
-use quorate_core::types::Term;
+use quorate_core::types::{HardState, Term};
 
 use super::checks::{Happened, History, check};
 use super::machine::{Event, Machine, Outcome};
@@ -38,7 +38,7 @@ struct Step {
 struct Search {
     bounds: Bounds,
     last_term: Term,
-    first: State,
+    firsts: Vec<State>,
     seen: HashSet<Print, BuildAsIs>,
     /// By the number of a state, in the order in which they were found.
     steps: Vec<Step>,
@@ -60,12 +60,17 @@ impl Search {
             history: Rc::new(History::default()),
             used: Used { touched, ..Used::default() },
         };
+        let firsts = first.with_victims(bounds.crashes);
         Self {
             bounds,
             last_term: Term(start.term().0 + bounds.terms),
-            seen: HashSet::from_iter([first.print()]),
-            first,
-            steps: vec![Step { from: 0, choice: Choice::Sync(0) }],
+            seen: firsts.iter().map(State::print).collect(),
+            // A first state is its own predecessor.
+            steps: (0u32..)
+                .zip(&firsts)
+                .map(|(from, _)| Step { from, choice: Choice::Sync(0) })
+                .collect(),
+            firsts,
             reactions,
             transitions: 0,
             deepest: 0,
@@ -75,13 +80,13 @@ impl Search {
     }
 
     fn run(&mut self) {
-        let mut level = vec![(0u32, self.first.clone())];
+        let mut level: Vec<_> = (0u32..).zip(self.firsts.clone()).collect();
         while !level.is_empty() {
             let mut next = vec![];
             for (number, state) in level {
                 for choice in state.choices(&self.bounds, self.last_term) {
                     self.transitions += 1;
-                    match self.reactions.take(&state, choice) {
+                    match self.reactions.take(&state, choice, &self.bounds) {
                         Ok(reached) => self.reach(number, choice, reached, &mut next),
                         Err(what) => return self.found(number, choice, what),
                     }
@@ -108,16 +113,18 @@ impl Search {
     fn found(&mut self, from: u32, choice: Choice, what: String) {
         let mut choices = vec![choice];
         let mut number = from;
-        while number != 0 {
-            let step = self.steps[usize::try_from(number).unwrap_or(0)];
-            choices.push(step.choice);
-            number = step.from;
-        }
-        let mut state = self.first.clone();
+        let mut state = loop {
+            let place = usize::try_from(number).unwrap_or(0);
+            if let Some(first) = self.firsts.get(place) {
+                break first.clone();
+            }
+            choices.push(self.steps[place].choice);
+            number = self.steps[place].from;
+        };
         let mut path = vec![];
         for choice in choices.into_iter().rev() {
             path.push(self.reactions.words(&state, choice));
-            let Ok(next) = self.reactions.take(&state, choice) else { break };
+            let Ok(next) = self.reactions.take(&state, choice, &self.bounds) else { break };
             state = next;
         }
         self.violation = Some(Violation { what, path });
@@ -143,12 +150,17 @@ impl Reactions {
         Rc::clone(self.machines.entry(machine.print).or_insert_with(|| Rc::new(machine)))
     }
 
-    fn react(&mut self, machine: &Machine, event: &Event<'_>) -> Result<Rc<Reaction>, String> {
-        let key = print(&(machine.print, event));
+    fn react(
+        &mut self,
+        machine: &Machine,
+        event: &Event<'_>,
+        syncs_at_once: bool,
+    ) -> Result<Rc<Reaction>, String> {
+        let key = print(&(machine.print, event, syncs_at_once));
         if let Some(known) = self.known.get(&key) {
             return known.clone();
         }
-        let happened = catch_unwind(AssertUnwindSafe(|| machine.after(event)));
+        let happened = catch_unwind(AssertUnwindSafe(|| machine.after(event, syncs_at_once)));
         let reaction = match happened {
             Ok((after, outcome)) => Ok(Rc::new(self.reaction(after, outcome))),
             Err(panic) => Err(format!("n{} panics: {}", machine.id, said(&*panic))),
@@ -166,12 +178,13 @@ impl Reactions {
     }
 
     /// The state behind a choice, or the rule that it breaks.
-    fn take(&mut self, state: &State, choice: Choice) -> Result<State, String> {
+    fn take(&mut self, state: &State, choice: Choice, bounds: &Bounds) -> Result<State, String> {
         let place = state.place_of(choice);
         let before = &state.machines[place];
-        let reaction = self.react(before, &state.event(choice))?;
         let mut next = state.clone();
-        next.pay(choice);
+        next.pay(choice, bounds);
+        let at_once = next.syncs_at_once(before.id);
+        let reaction = self.react(before, &state.event(choice), at_once)?;
         next.machines[place] = Rc::clone(&reaction.after);
         let happened = Happened {
             before,
@@ -203,6 +216,7 @@ impl Reactions {
         let awaited = match packet.message {
             Message::RequestVoteReply { .. } => RoleKind::Candidate,
             Message::AppendEntriesReply { .. } => RoleKind::Leader,
+            Message::RequestVote { .. } => return self.is_refused_for_good(packet, receiver),
             _ => return false,
         };
         let (theirs, ours) = (packet.message.term(), receiver.disk.hard_state.term);
@@ -211,8 +225,25 @@ impl Reactions {
             return false;
         }
         let event = Event::Receive(packet.from, &packet.message);
-        self.react(receiver, &event).is_ok_and(|reaction| {
+        self.react(receiver, &event, true).is_ok_and(|reaction| {
             reaction.after.print == receiver.print && reaction.packets.is_empty()
+        })
+    }
+
+    /// A request for a vote that the receiver's disk will not let it give: its answer could only
+    /// tell the candidate of a newer term.
+    fn is_refused_for_good(&mut self, packet: &Packet, receiver: &Machine) -> bool {
+        let HardState { term, vote } = receiver.disk.hard_state;
+        let theirs = packet.message.term();
+        if theirs > term || (theirs == term && vote.is_none_or(|vote| vote == packet.from)) {
+            return false;
+        }
+        let event = Event::Receive(packet.from, &packet.message);
+        let refused = |packet: &Rc<Packet>| {
+            matches!(packet.message, Message::RequestVoteReply { granted: false, .. })
+        };
+        self.react(receiver, &event, true).is_ok_and(|reaction| {
+            reaction.after.print == receiver.print && reaction.packets.iter().all(refused)
         })
     }
 
@@ -233,7 +264,7 @@ impl Reactions {
             (Event::Beat, _) => ": a heartbeat".to_owned(),
             (Event::Reconnect(peer), _) => format!(": its connection to n{peer} is back"),
         };
-        let notes = self.react(machine, &event).map_or_else(
+        let notes = self.react(machine, &event, state.syncs_at_once(machine.id)).map_or_else(
             |_| vec![],
             |reaction| reaction.outcome.notes.iter().map(ToString::to_string).collect(),
         );

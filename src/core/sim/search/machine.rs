@@ -136,7 +136,7 @@ impl Machine {
     }
 
     /// The machine after the event, and what came of it.
-    pub(super) fn after(&self, event: &Event<'_>) -> (Self, Outcome) {
+    pub(super) fn after(&self, event: &Event<'_>, syncs_at_once: bool) -> (Self, Outcome) {
         let mut next = self.clone();
         let mut outcome = Outcome::default();
         match event {
@@ -156,6 +156,9 @@ impl Machine {
                 let message = (*message).clone();
                 next.step(Input::Received { from: *from, message }, &mut outcome);
             }
+        }
+        while syncs_at_once && !next.writes.is_empty() {
+            next.sync(&mut outcome);
         }
         next.settle();
         (next, outcome)

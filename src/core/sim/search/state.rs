@@ -33,6 +33,8 @@ pub(super) struct Used {
     pub(super) proposals: u8,
     pub(super) duplicates: u8,
     pub(super) crashes: u8,
+    /// The machines that may crash, one bit each.
+    pub(super) victims: u8,
     /// The machines to which something has happened, one bit each.
     pub(super) touched: u8,
     /// The place of the machine that crashed last.
@@ -68,6 +70,14 @@ pub(super) struct State {
 }
 
 impl State {
+    /// This first state, once for each set of machines that may crash.
+    pub(super) fn with_victims(&self, crashes: u8) -> Vec<Self> {
+        let machines = u32::try_from(self.machines.len()).unwrap_or(u32::MAX);
+        let most = u32::from(crashes).min(machines);
+        let sets = (0u8..1 << machines).filter(|set| set.count_ones() == most);
+        sets.map(|victims| Self { used: Used { victims, ..self.used }, ..self.clone() }).collect()
+    }
+
     /// Two states with the same fingerprint have the same future, and broke the same rules.
     pub(super) fn print(&self) -> Print {
         let machines: Vec<Print> = self.machines.iter().map(|machine| machine.print).collect();
@@ -127,12 +137,18 @@ impl State {
                 choices.push(Choice::Beat(place));
             }
         }
-        if self.used.crashes < bounds.crashes {
+        if self.used.victims & bit(machine.id) != 0 {
             choices.push(Choice::Crash(place));
         }
         if self.used.broken & bit(machine.id) != 0 {
             choices.push(Choice::Reconnect(place));
         }
+    }
+
+    /// Whether a machine's writes are on the disk at once: that they were not is seen only by
+    /// those who crash.
+    pub(super) fn syncs_at_once(&self, id: NodeId) -> bool {
+        self.used.victims & bit(id) == 0
     }
 
     /// The machine that a choice is about.
@@ -173,7 +189,7 @@ impl State {
     }
 
     /// Takes out of the bounds, and out of the network, what a choice uses up.
-    pub(super) fn pay(&mut self, choice: Choice) {
+    pub(super) fn pay(&mut self, choice: Choice, bounds: &Bounds) {
         let place = self.place_of(choice);
         let id = self.machines[place].id;
         self.used.touched |= bit(id);
@@ -183,6 +199,9 @@ impl State {
             Choice::Propose(_) => self.used.proposals += 1,
             Choice::Crash(crashed) => {
                 self.used.crashes += 1;
+                if self.used.crashes == bounds.crashes {
+                    self.used.victims = 0;
+                }
                 self.used.crashed = crashed;
                 let others = self.machines.iter().filter(|machine| machine.id != id);
                 self.used.broken = others.fold(0, |all, other| all | bit(other.id));

@@ -7,7 +7,7 @@ fn bounds() -> Bounds {
         duplicates: 0,
         crashes: 0,
         heartbeats: false,
-        max_states: 20_000_000,
+        max_states: 8_000_000,
     }
 }
 
