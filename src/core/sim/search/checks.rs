@@ -24,7 +24,8 @@ struct Committed {
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     leaders: BTreeMap<Term, NodeId>,
-    votes: BTreeMap<(NodeId, Term), NodeId>,
+    /// The newest vote that each gave, and its term. Votes leave in the order of the terms.
+    votes: BTreeMap<NodeId, (Term, NodeId)>,
     committed: BTreeMap<Index, Committed>,
     pub(super) print: Print,
 }
@@ -123,12 +124,14 @@ impl History {
                 Message::RequestVote { term, .. } => (*term, id),
                 _ => continue,
             };
-            let voted = *self.votes.entry((id, term)).or_insert(candidate);
-            if voted != candidate {
+            let (newest, voted) = *self.votes.entry(id).or_insert((term, candidate));
+            if term < newest || (term == newest && candidate != voted) {
                 return Err(format!(
-                    "one vote: n{id} votes for n{voted} and n{candidate} in term {term}"
+                    "one vote: n{id} votes for n{candidate} in term {term}, after its vote for \
+                     n{voted} in term {newest}"
                 ));
             }
+            self.votes.insert(id, (term, candidate));
         }
         Ok(())
     }

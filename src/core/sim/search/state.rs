@@ -147,8 +147,8 @@ impl State {
 
     /// Whether a machine's writes are on the disk at once: that they were not is seen only by
     /// those who crash.
-    pub(super) fn syncs_at_once(&self, id: NodeId) -> bool {
-        self.used.victims & bit(id) == 0
+    pub(super) fn syncs_at_once(&self, id: NodeId, bounds: &Bounds) -> bool {
+        bounds.reduced && self.used.victims & bit(id) == 0
     }
 
     /// The machine that a choice is about.

@@ -7,6 +7,7 @@ fn bounds() -> Bounds {
         duplicates: 0,
         crashes: 0,
         heartbeats: false,
+        reduced: true,
         max_states: 8_000_000,
     }
 }
