@@ -250,7 +250,8 @@ impl Node {
         }
         // Only what this leader was asked to append counts: neither the tail of earlier terms
         // nor its no-op.
-        let bytes = self.log.weight(self.commit.max(leader.term_start), reached);
+        let counted = self.commit.max(leader.term_start).min(reached);
+        let bytes = self.log.weight(counted, reached);
         leader.uncommitted_bytes -= bytes;
         self.set_commit(reached);
     }

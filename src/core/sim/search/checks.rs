@@ -44,10 +44,26 @@ impl Happened<'_> {
     fn matters(&self) -> bool {
         self.after.commit > self.before.commit
             || self.leads_anew()
-            || !self.outcome.left.is_empty()
+            || self.votes().next().is_some()
             || !self.outcome.early.is_empty()
             || !self.outcome.applied.is_empty()
             || self.after.log != self.before.log
+    }
+
+    /// The votes that leave, each with its term and candidate. A candidate's request tells of its
+    /// vote for itself.
+    fn votes(&self) -> impl Iterator<Item = (Term, NodeId)> + '_ {
+        self.outcome.left.iter().filter_map(|(to, message)| match message {
+            Message::RequestVoteReply { term, granted: true } => Some((*term, *to)),
+            Message::RequestVote { term, .. } => Some((*term, self.after.id)),
+            Message::RequestVoteReply { .. }
+            | Message::PreVote { .. }
+            | Message::PreVoteReply { .. }
+            | Message::AppendEntries { .. }
+            | Message::AppendEntriesReply { .. }
+            | Message::Heartbeat { .. }
+            | Message::HeartbeatReply { .. } => None,
+        })
     }
 
     fn leads_anew(&self) -> bool {
@@ -75,7 +91,6 @@ pub(super) fn check(history: &mut Rc<History>, happened: &Happened<'_>) -> Resul
         next.commit_stands(happened)?;
     }
     next.applies_in_order(happened)?;
-    next.print = 0;
     next.print = print(&(&next.leaders, &next.votes, &next.committed));
     if next.print != history.print {
         *history = Rc::new(next);
@@ -114,16 +129,10 @@ fn log_matching(happened: &Happened<'_>) -> Result<(), String> {
 }
 
 impl History {
-    /// A node gives at most one vote in a term (Raft §5.2), restarts or not. A candidate's
-    /// request tells of its vote for itself.
+    /// A node gives at most one vote in a term (Raft §5.2), restarts or not.
     fn one_vote(&mut self, happened: &Happened<'_>) -> Result<(), String> {
         let id = happened.after.id;
-        for (to, message) in &happened.outcome.left {
-            let (term, candidate) = match message {
-                Message::RequestVoteReply { term, granted: true } => (*term, *to),
-                Message::RequestVote { term, .. } => (*term, id),
-                _ => continue,
-            };
+        for (term, candidate) in happened.votes() {
             let (newest, voted) = *self.votes.entry(id).or_insert((term, candidate));
             if term < newest || (term == newest && candidate != voted) {
                 return Err(format!(

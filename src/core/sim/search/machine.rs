@@ -25,6 +25,7 @@ use quorate_core::raft::{
 use quorate_core::types::{Entry, HardState, Index, Moment, NodeId, Term, Ticket};
 
 use super::print::{Print, print_of};
+use super::state::Packet;
 
 /// So long that no sum of other waits ever reaches it.
 const ELECTION_TIMEOUT: Duration = Duration::from_secs(1_000);
@@ -61,7 +62,7 @@ fn replace_tail(entries: &mut Vec<Entry>, persist: &Persist) {
 }
 
 /// Something that happens to one machine.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Event<'a> {
     /// Its election timeout fires; a leader's check-quorum does.
     Elapse,
@@ -76,7 +77,22 @@ pub(super) enum Event<'a> {
     /// Its connection to a peer broke and is back.
     Reconnect(NodeId),
     /// A message comes in.
-    Receive(NodeId, &'a Message),
+    Receive(&'a Packet),
+}
+
+impl Event<'_> {
+    /// Tells it from every other.
+    pub(super) fn print(&self) -> Print {
+        match self {
+            Event::Elapse => 1,
+            Event::Sync => 2,
+            Event::Crash => 3,
+            Event::Beat => 4,
+            Event::Propose(number) => 0x100 | Print::from(*number),
+            Event::Reconnect(peer) => 0x1_0000 | Print::from(peer.0),
+            Event::Receive(packet) => packet.print,
+        }
+    }
 }
 
 /// What came of an event.
@@ -152,9 +168,9 @@ impl Machine {
                 next.node.step(next.now, Input::Disconnected { peer: *peer });
                 next.step(Input::Connected { peer: *peer }, &mut outcome);
             }
-            Event::Receive(from, message) => {
-                let message = (*message).clone();
-                next.step(Input::Received { from: *from, message }, &mut outcome);
+            Event::Receive(packet) => {
+                let (from, message) = (packet.from, packet.message.clone());
+                next.step(Input::Received { from, message }, &mut outcome);
             }
         }
         while syncs_at_once && !next.writes.is_empty() {

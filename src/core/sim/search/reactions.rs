@@ -9,7 +9,7 @@ use quorate_core::raft::Message;
 use super::Bounds;
 use super::checks::{Happened, check};
 use super::machine::{Event, Machine, Outcome};
-use super::print::{BuildAsIs, Print, print};
+use super::print::{BuildAsIs, Print, print_all};
 use super::reduce::reduce;
 use super::state::{Choice, Packet, State, Words, is_followed};
 
@@ -43,7 +43,7 @@ impl Reactions {
         event: &Event<'_>,
         syncs_at_once: bool,
     ) -> Result<Rc<Reaction>, String> {
-        let key = print(&(machine.print, event, syncs_at_once));
+        let key = print_all([machine.print, event.print(), Print::from(syncs_at_once)]);
         if let Some(known) = self.known.get(&key) {
             return known.clone();
         }
@@ -101,10 +101,11 @@ impl Reactions {
         let machine = &state.machines[place];
         let event = state.event(choice);
         let what = match (&event, choice) {
-            (Event::Receive(from, message), Choice::DeliverCopy(_)) => {
-                format!(" <- n{from} {} (a copy)", Words(message))
+            (Event::Receive(packet), choice) => {
+                let copy = matches!(choice, Choice::DeliverCopy(_));
+                let copy = if copy { " (a copy)" } else { "" };
+                format!(" <- n{} {}{copy}", packet.from, Words(&packet.message))
             }
-            (Event::Receive(from, message), _) => format!(" <- n{from} {}", Words(message)),
             (Event::Elapse, _) => ": its timeout fires".to_owned(),
             (Event::Sync, _) => ": its oldest write reaches the disk".to_owned(),
             (Event::Crash, _) => format!(" crashes, losing {} writes", machine.writes.len()),

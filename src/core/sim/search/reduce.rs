@@ -72,7 +72,7 @@ fn has_left(machine: &Machine, term: Term, role: RoleKind) -> bool {
 }
 
 fn changes_nothing(packet: &Packet, receiver: &Machine, reactions: &mut Reactions) -> bool {
-    let event = Event::Receive(packet.from, &packet.message);
+    let event = Event::Receive(packet);
     reactions
         .react(receiver, &event, true)
         .is_ok_and(|reaction| reaction.after.print == receiver.print && reaction.packets.is_empty())

@@ -9,7 +9,7 @@ use quorate_core::types::{Index, NodeId, Term};
 use super::Bounds;
 use super::checks::History;
 use super::machine::{Event, Machine};
-use super::print::{Print, print};
+use super::print::{Print, print, print_all};
 
 /// A message on its way.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Packet {
 }
 
 /// What a cluster has used up of its bounds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Used {
     pub(super) proposals: u8,
     pub(super) duplicates: u8,
@@ -41,6 +41,15 @@ pub(super) struct Used {
     pub(super) crashed: u8,
     /// The machines that have yet to see that their connection to it broke, one bit each.
     pub(super) broken: u8,
+}
+
+impl Used {
+    /// One number for all of it.
+    fn print(self) -> Print {
+        let Self { proposals, duplicates, crashes, victims, touched, crashed, broken } = self;
+        let parts = [proposals, duplicates, crashes, victims, touched, crashed, broken];
+        parts.into_iter().fold(0, |all, part| all << 8 | Print::from(part))
+    }
 }
 
 /// One thing that can happen next. The number is the machine's place, or the packet's.
@@ -80,9 +89,10 @@ impl State {
 
     /// Two states with the same fingerprint have the same future, and broke the same rules.
     pub(super) fn print(&self) -> Print {
-        let machines: Vec<Print> = self.machines.iter().map(|machine| machine.print).collect();
-        let packets: Vec<Print> = self.packets.iter().map(|packet| packet.print).collect();
-        print(&(machines, packets, self.history.print, self.used))
+        let machines = self.machines.iter().map(|machine| machine.print);
+        let packets = self.packets.iter().map(|packet| packet.print);
+        let rest = [self.history.print, self.used.print()];
+        print_all(machines.chain(rest).chain(packets))
     }
 
     /// Everything that can happen next within the bounds.
@@ -175,7 +185,7 @@ impl State {
         match choice {
             Choice::Deliver(at) | Choice::DeliverCopy(at) => {
                 let packet = self.packet(at);
-                Event::Receive(packet.from, &packet.message)
+                Event::Receive(packet)
             }
             Choice::Sync(_) => Event::Sync,
             Choice::Elapse(_) => Event::Elapse,
