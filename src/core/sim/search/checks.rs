@@ -21,7 +21,7 @@ struct Committed {
 }
 
 /// What the past binds the future to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct History {
     leaders: BTreeMap<Term, NodeId>,
     /// The newest vote that each gave, and its term. Votes leave in the order of the terms.
@@ -47,7 +47,7 @@ impl Happened<'_> {
             || self.votes().next().is_some()
             || !self.outcome.early.is_empty()
             || !self.outcome.applied.is_empty()
-            || self.after.log != self.before.log
+            || self.has_new_log()
     }
 
     /// The votes that leave, each with its term and candidate. A candidate's request tells of its
@@ -66,6 +66,10 @@ impl Happened<'_> {
         })
     }
 
+    fn has_new_log(&self) -> bool {
+        self.after.log_print != self.before.log_print
+    }
+
     fn leads_anew(&self) -> bool {
         self.after.role == RoleKind::Leader
             && (self.before.role != RoleKind::Leader || self.before.term != self.after.term)
@@ -81,7 +85,9 @@ pub(super) fn check(history: &mut Rc<History>, happened: &Happened<'_>) -> Resul
         return Ok(());
     }
     nothing_leaves_early(happened)?;
-    log_matching(happened)?;
+    if happened.has_new_log() {
+        log_matching(happened)?;
+    }
     let mut next = History::clone(history);
     next.one_vote(happened)?;
     if happened.leads_anew() {
@@ -91,7 +97,7 @@ pub(super) fn check(history: &mut Rc<History>, happened: &Happened<'_>) -> Resul
         next.commit_stands(happened)?;
     }
     next.applies_in_order(happened)?;
-    next.print = print(&(&next.leaders, &next.votes, &next.committed));
+    next.settle();
     if next.print != history.print {
         *history = Rc::new(next);
     }
@@ -129,6 +135,18 @@ fn log_matching(happened: &Happened<'_>) -> Result<(), String> {
 }
 
 impl History {
+    /// Of a cluster to which nothing has happened.
+    pub(super) fn new() -> Self {
+        let (leaders, votes, committed) = <(_, _, _)>::default();
+        let mut history = Self { leaders, votes, committed, print: 0 };
+        history.settle();
+        history
+    }
+
+    fn settle(&mut self) {
+        self.print = print(&(&self.leaders, &self.votes, &self.committed));
+    }
+
     /// A node gives at most one vote in a term (Raft §5.2), restarts or not.
     fn one_vote(&mut self, happened: &Happened<'_>) -> Result<(), String> {
         let id = happened.after.id;

@@ -55,7 +55,7 @@ impl Search {
         let first = State {
             machines: machines.collect(),
             packets: vec![],
-            history: Rc::new(History::default()),
+            history: Rc::new(History::new()),
             used: Used { touched, ..Used::default() },
         };
         let firsts = first.with_victims(bounds.crashes);

@@ -24,7 +24,7 @@ use quorate_core::raft::{
 };
 use quorate_core::types::{Entry, HardState, Index, Moment, NodeId, Term, Ticket};
 
-use super::print::{Print, print_of};
+use super::print::{Print, print, print_of};
 use super::state::Packet;
 
 /// So long that no sum of other waits ever reaches it.
@@ -126,6 +126,7 @@ pub(super) struct Machine {
     pub(super) term: Term,
     pub(super) commit: Index,
     pub(super) applied: Index,
+    pub(super) log_print: Print,
     pub(super) print: Print,
 }
 
@@ -145,6 +146,7 @@ impl Machine {
             term: Term(0),
             commit: Index(0),
             applied: Index(0),
+            log_print: 0,
             print: 0,
         };
         machine.settle();
@@ -294,6 +296,7 @@ impl Machine {
         }
         (self.role, self.term) = (role, term);
         (self.commit, self.applied) = (commit, applied);
+        self.log_print = print(&self.log);
         self.print = print_of(|into| {
             self.node.fingerprint(self.now, into);
             self.disk.hash(into);
