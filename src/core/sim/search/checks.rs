@@ -21,10 +21,11 @@ struct Committed {
 }
 
 /// What the past binds the future to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct History {
     leaders: BTreeMap<Term, NodeId>,
-    votes: BTreeMap<(NodeId, Term), NodeId>,
+    /// The newest vote that each gave, and its term. Votes leave in the order of the terms.
+    votes: BTreeMap<NodeId, (Term, NodeId)>,
     committed: BTreeMap<Index, Committed>,
     pub(super) print: Print,
 }
@@ -43,10 +44,30 @@ impl Happened<'_> {
     fn matters(&self) -> bool {
         self.after.commit > self.before.commit
             || self.leads_anew()
-            || !self.outcome.left.is_empty()
+            || self.votes().next().is_some()
             || !self.outcome.early.is_empty()
             || !self.outcome.applied.is_empty()
-            || self.after.log != self.before.log
+            || self.has_new_log()
+    }
+
+    /// The votes that leave, each with its term and candidate. A candidate's request tells of its
+    /// vote for itself.
+    fn votes(&self) -> impl Iterator<Item = (Term, NodeId)> + '_ {
+        self.outcome.left.iter().filter_map(|(to, message)| match message {
+            Message::RequestVoteReply { term, granted: true } => Some((*term, *to)),
+            Message::RequestVote { term, .. } => Some((*term, self.after.id)),
+            Message::RequestVoteReply { .. }
+            | Message::PreVote { .. }
+            | Message::PreVoteReply { .. }
+            | Message::AppendEntries { .. }
+            | Message::AppendEntriesReply { .. }
+            | Message::Heartbeat { .. }
+            | Message::HeartbeatReply { .. } => None,
+        })
+    }
+
+    fn has_new_log(&self) -> bool {
+        self.after.log_print != self.before.log_print
     }
 
     fn leads_anew(&self) -> bool {
@@ -64,7 +85,9 @@ pub(super) fn check(history: &mut Rc<History>, happened: &Happened<'_>) -> Resul
         return Ok(());
     }
     nothing_leaves_early(happened)?;
-    log_matching(happened)?;
+    if happened.has_new_log() {
+        log_matching(happened)?;
+    }
     let mut next = History::clone(history);
     next.one_vote(happened)?;
     if happened.leads_anew() {
@@ -74,8 +97,7 @@ pub(super) fn check(history: &mut Rc<History>, happened: &Happened<'_>) -> Resul
         next.commit_stands(happened)?;
     }
     next.applies_in_order(happened)?;
-    next.print = 0;
-    next.print = print(&(&next.leaders, &next.votes, &next.committed));
+    next.settle();
     if next.print != history.print {
         *history = Rc::new(next);
     }
@@ -113,22 +135,30 @@ fn log_matching(happened: &Happened<'_>) -> Result<(), String> {
 }
 
 impl History {
-    /// A node gives at most one vote in a term (Raft §5.2), restarts or not. A candidate's
-    /// request tells of its vote for itself.
+    /// Of a cluster to which nothing has happened.
+    pub(super) fn new() -> Self {
+        let (leaders, votes, committed) = <(_, _, _)>::default();
+        let mut history = Self { leaders, votes, committed, print: 0 };
+        history.settle();
+        history
+    }
+
+    fn settle(&mut self) {
+        self.print = print(&(&self.leaders, &self.votes, &self.committed));
+    }
+
+    /// A node gives at most one vote in a term (Raft §5.2), restarts or not.
     fn one_vote(&mut self, happened: &Happened<'_>) -> Result<(), String> {
         let id = happened.after.id;
-        for (to, message) in &happened.outcome.left {
-            let (term, candidate) = match message {
-                Message::RequestVoteReply { term, granted: true } => (*term, *to),
-                Message::RequestVote { term, .. } => (*term, id),
-                _ => continue,
-            };
-            let voted = *self.votes.entry((id, term)).or_insert(candidate);
-            if voted != candidate {
+        for (term, candidate) in happened.votes() {
+            let (newest, voted) = *self.votes.entry(id).or_insert((term, candidate));
+            if term < newest || (term == newest && candidate != voted) {
                 return Err(format!(
-                    "one vote: n{id} votes for n{voted} and n{candidate} in term {term}"
+                    "one vote: n{id} votes for n{candidate} in term {term}, after its vote for \
+                     n{voted} in term {newest}"
                 ));
             }
+            self.votes.insert(id, (term, candidate));
         }
         Ok(())
     }

@@ -24,7 +24,8 @@ use quorate_core::raft::{
 };
 use quorate_core::types::{Entry, HardState, Index, Moment, NodeId, Term, Ticket};
 
-use super::print::{Print, print_of};
+use super::print::{Print, print, print_of};
+use super::state::Packet;
 
 /// So long that no sum of other waits ever reaches it.
 const ELECTION_TIMEOUT: Duration = Duration::from_secs(1_000);
@@ -61,7 +62,7 @@ fn replace_tail(entries: &mut Vec<Entry>, persist: &Persist) {
 }
 
 /// Something that happens to one machine.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Event<'a> {
     /// Its election timeout fires; a leader's check-quorum does.
     Elapse,
@@ -76,7 +77,22 @@ pub(super) enum Event<'a> {
     /// Its connection to a peer broke and is back.
     Reconnect(NodeId),
     /// A message comes in.
-    Receive(NodeId, &'a Message),
+    Receive(&'a Packet),
+}
+
+impl Event<'_> {
+    /// Tells it from every other.
+    pub(super) fn print(&self) -> Print {
+        match self {
+            Event::Elapse => 1,
+            Event::Sync => 2,
+            Event::Crash => 3,
+            Event::Beat => 4,
+            Event::Propose(number) => 0x100 | Print::from(*number),
+            Event::Reconnect(peer) => 0x1_0000 | Print::from(peer.0),
+            Event::Receive(packet) => packet.print,
+        }
+    }
 }
 
 /// What came of an event.
@@ -110,6 +126,7 @@ pub(super) struct Machine {
     pub(super) term: Term,
     pub(super) commit: Index,
     pub(super) applied: Index,
+    pub(super) log_print: Print,
     pub(super) print: Print,
 }
 
@@ -129,6 +146,7 @@ impl Machine {
             term: Term(0),
             commit: Index(0),
             applied: Index(0),
+            log_print: 0,
             print: 0,
         };
         machine.settle();
@@ -136,7 +154,7 @@ impl Machine {
     }
 
     /// The machine after the event, and what came of it.
-    pub(super) fn after(&self, event: &Event<'_>) -> (Self, Outcome) {
+    pub(super) fn after(&self, event: &Event<'_>, syncs_at_once: bool) -> (Self, Outcome) {
         let mut next = self.clone();
         let mut outcome = Outcome::default();
         match event {
@@ -152,10 +170,13 @@ impl Machine {
                 next.node.step(next.now, Input::Disconnected { peer: *peer });
                 next.step(Input::Connected { peer: *peer }, &mut outcome);
             }
-            Event::Receive(from, message) => {
-                let message = (*message).clone();
-                next.step(Input::Received { from: *from, message }, &mut outcome);
+            Event::Receive(packet) => {
+                let (from, message) = (packet.from, packet.message.clone());
+                next.step(Input::Received { from, message }, &mut outcome);
             }
+        }
+        while syncs_at_once && !next.writes.is_empty() {
+            next.sync(&mut outcome);
         }
         next.settle();
         (next, outcome)
@@ -275,6 +296,7 @@ impl Machine {
         }
         (self.role, self.term) = (role, term);
         (self.commit, self.applied) = (commit, applied);
+        self.log_print = print(&self.log);
         self.print = print_of(|into| {
             self.node.fingerprint(self.now, into);
             self.disk.hash(into);

@@ -41,6 +41,8 @@ mod checks;
 mod explore;
 mod machine;
 mod print;
+mod reactions;
+mod reduce;
 mod start;
 mod state;
 #[cfg(test)]
@@ -64,6 +66,9 @@ pub struct Bounds {
     pub crashes: u8,
     /// Whether leaders tell a new commit index in heartbeats, and not only with entries.
     pub heartbeats: bool,
+    /// Whether to leave out what arguments say cannot matter (`reduce.rs`, and late syncs of nodes
+    /// that do not crash).
+    pub reduced: bool,
     /// The most states to look at.
     pub max_states: usize,
 }

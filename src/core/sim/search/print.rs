@@ -20,6 +20,15 @@ pub(super) fn print(value: &impl Hash) -> Print {
     print_of(|into| value.hash(into))
 }
 
+/// The fingerprint of several, in their order.
+pub(super) fn print_all(prints: impl IntoIterator<Item = Print>) -> Print {
+    let mut bytes = Vec::with_capacity(512);
+    for print in prints {
+        bytes.extend_from_slice(&print.to_le_bytes());
+    }
+    xxh3_128(&bytes)
+}
+
 /// Collects what is hashed, so that it is hashed as a whole.
 pub(super) struct Written(Vec<u8>);
 

@@ -9,7 +9,7 @@ use quorate_core::types::{Index, NodeId, Term};
 use super::Bounds;
 use super::checks::History;
 use super::machine::{Event, Machine};
-use super::print::{Print, print};
+use super::print::{Print, print, print_all};
 
 /// A message on its way.
 #[derive(Debug)]
@@ -28,17 +28,28 @@ impl Packet {
 }
 
 /// What a cluster has used up of its bounds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Used {
     pub(super) proposals: u8,
     pub(super) duplicates: u8,
     pub(super) crashes: u8,
+    /// The machines that may crash, one bit each.
+    pub(super) victims: u8,
     /// The machines to which something has happened, one bit each.
     pub(super) touched: u8,
     /// The place of the machine that crashed last.
     pub(super) crashed: u8,
     /// The machines that have yet to see that their connection to it broke, one bit each.
     pub(super) broken: u8,
+}
+
+impl Used {
+    /// One number for all of it.
+    fn print(self) -> Print {
+        let Self { proposals, duplicates, crashes, victims, touched, crashed, broken } = self;
+        let parts = [proposals, duplicates, crashes, victims, touched, crashed, broken];
+        parts.into_iter().fold(0, |all, part| all << 8 | Print::from(part))
+    }
 }
 
 /// One thing that can happen next. The number is the machine's place, or the packet's.
@@ -68,11 +79,20 @@ pub(super) struct State {
 }
 
 impl State {
+    /// This first state, once for each set of machines that may crash.
+    pub(super) fn with_victims(&self, crashes: u8) -> Vec<Self> {
+        let machines = u32::try_from(self.machines.len()).unwrap_or(u32::MAX);
+        let most = u32::from(crashes).min(machines);
+        let sets = (0u8..1 << machines).filter(|set| set.count_ones() == most);
+        sets.map(|victims| Self { used: Used { victims, ..self.used }, ..self.clone() }).collect()
+    }
+
     /// Two states with the same fingerprint have the same future, and broke the same rules.
     pub(super) fn print(&self) -> Print {
-        let machines: Vec<Print> = self.machines.iter().map(|machine| machine.print).collect();
-        let packets: Vec<Print> = self.packets.iter().map(|packet| packet.print).collect();
-        print(&(machines, packets, self.history.print, self.used))
+        let machines = self.machines.iter().map(|machine| machine.print);
+        let packets = self.packets.iter().map(|packet| packet.print);
+        let rest = [self.history.print, self.used.print()];
+        print_all(machines.chain(rest).chain(packets))
     }
 
     /// Everything that can happen next within the bounds.
@@ -127,12 +147,18 @@ impl State {
                 choices.push(Choice::Beat(place));
             }
         }
-        if self.used.crashes < bounds.crashes {
+        if self.used.victims & bit(machine.id) != 0 {
             choices.push(Choice::Crash(place));
         }
         if self.used.broken & bit(machine.id) != 0 {
             choices.push(Choice::Reconnect(place));
         }
+    }
+
+    /// Whether a machine's writes are on the disk at once: that they were not is seen only by
+    /// those who crash.
+    pub(super) fn syncs_at_once(&self, id: NodeId, bounds: &Bounds) -> bool {
+        bounds.reduced && self.used.victims & bit(id) == 0
     }
 
     /// The machine that a choice is about.
@@ -159,7 +185,7 @@ impl State {
         match choice {
             Choice::Deliver(at) | Choice::DeliverCopy(at) => {
                 let packet = self.packet(at);
-                Event::Receive(packet.from, &packet.message)
+                Event::Receive(packet)
             }
             Choice::Sync(_) => Event::Sync,
             Choice::Elapse(_) => Event::Elapse,
@@ -173,7 +199,7 @@ impl State {
     }
 
     /// Takes out of the bounds, and out of the network, what a choice uses up.
-    pub(super) fn pay(&mut self, choice: Choice) {
+    pub(super) fn pay(&mut self, choice: Choice, bounds: &Bounds) {
         let place = self.place_of(choice);
         let id = self.machines[place].id;
         self.used.touched |= bit(id);
@@ -183,6 +209,9 @@ impl State {
             Choice::Propose(_) => self.used.proposals += 1,
             Choice::Crash(crashed) => {
                 self.used.crashes += 1;
+                if self.used.crashes == bounds.crashes {
+                    self.used.victims = 0;
+                }
                 self.used.crashed = crashed;
                 let others = self.machines.iter().filter(|machine| machine.id != id);
                 self.used.broken = others.fold(0, |all, other| all | bit(other.id));
