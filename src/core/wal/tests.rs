@@ -10,6 +10,9 @@ use crate::fs::memory::{Crash, Faults, MemoryFs, Traced};
 use crate::store::{LogStore, StoreError};
 use crate::types::{Index, Member, Membership, Payload, Term};
 
+mod cuts;
+mod damage;
+
 const IDENTITY: Identity = Identity { cluster: 9, node: NodeId(2), incarnation: 77 };
 
 fn options(segment_bytes: u64) -> Options {

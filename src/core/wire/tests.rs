@@ -9,6 +9,7 @@ use super::pack;
 use super::scan::{Reader, ScanError, Token, value_len};
 use crate::types::NodeId;
 
+mod peer;
 mod properties;
 
 fn bytes(text: &str) -> Bytes {

@@ -1,3 +1,6 @@
+use proptest::prelude::*;
+
+use super::hash::any_command;
 use super::*;
 use crate::kv::CommandError;
 use crate::wire::client::{Op, Put};
@@ -83,5 +86,34 @@ fn only_operations_that_write_become_commands() {
     assert_eq!(WriteOp::from_op(&op), Some(put("k", "v")));
     for op in [Op::Ping, Op::Bye, Op::Get(Default::default()), Op::Status, Op::Members] {
         assert_eq!(WriteOp::from_op(&op), None);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_command_survives_the_log(command in any_command()) {
+        prop_assert_eq!(Command::decode(&command.encode()), Ok(command));
+    }
+
+    #[test]
+    fn any_bytes_are_a_command_or_an_error(noise in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Command::decode(&Bytes::from(noise));
+    }
+
+    /// What a damaged command still holds is no more than its bytes.
+    #[test]
+    fn a_damaged_command_is_a_command_or_an_error(
+        command in any_command(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut buffer = command.encode().to_vec();
+        for (at, byte) in changes {
+            let at = at.index(buffer.len());
+            buffer[at] = byte;
+        }
+        let length = buffer.len();
+        if let Ok(command) = Command::decode(&Bytes::from(buffer)) {
+            prop_assert!(command.encode().len() <= length + 64);
+        }
     }
 }

@@ -9,6 +9,7 @@ mod commits;
 mod durability;
 mod elections;
 mod harness;
+mod log_model;
 mod machine;
 mod partitions;
 mod replication;

@@ -180,4 +180,30 @@ proptest! {
         prop_assert!(Replies::new(&frame).count() <= len);
         let _ = decode_success(&op, &frame);
     }
+
+    /// A reply, somewhere changed, for the operation it was for or for another.
+    #[test]
+    fn damaged_replies_end_in_a_value_or_an_error(
+        (own, success) in outcome(),
+        other in op(),
+        failure in failure(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        for result in [Ok(success), Err(failure)] {
+            let mut out = BytesMut::new();
+            encode_reply(&mut out, 7, &encode_result(&result));
+            for (at, byte) in &changes {
+                let at = at.index(out.len());
+                out[at] = *byte;
+            }
+            let frame = out.freeze();
+            for reply in Replies::new(&frame) {
+                if let Ok(RawReply { result: Ok(bytes), .. }) = reply {
+                    prop_assert!(bytes.len() <= frame.len());
+                    let _ = decode_success(&own, &bytes);
+                    let _ = decode_success(&other, &bytes);
+                }
+            }
+        }
+    }
 }
