@@ -213,6 +213,8 @@ mutants! {
     OutageAgesSessions,
     /// A client waits for ever for a node that does not answer.
     HungNodeIsNeverLeft,
+    /// A heartbeat of an older term is answered with its round, and confirms reads of this one.
+    AnswersOldRounds,
     /// Writes that were given up hold their places in the client's window (C-33).
     GivenUpWritesHoldTheWindow,
 }

@@ -12,6 +12,10 @@ impl Node {
             self.note(Note::Dropped { from, what: "the sender is not another member" });
             return;
         }
+        if !message.is_plausible() {
+            self.note(Note::Dropped { from, what: "a number that no cluster reaches" });
+            return;
+        }
         if !self.passes_terms(now, from, &message) {
             return;
         }
@@ -78,9 +82,12 @@ impl Node {
                 false
             }
             Message::Heartbeat { round, .. } if theirs < ours => {
-                let last = self.log.last().index;
-                let ours = if mutant!(DeposedLeaderIsConfirmed) { theirs } else { ours };
-                self.send(from, Message::HeartbeatReply { term: ours, round: *round, last });
+                // No round: it was one of another term. If its sender leads this one, too, the
+                // number may be of a round that has not begun, and would confirm reads (B6.4).
+                let bug = mutant!(AnswersOldRounds) || mutant!(DeposedLeaderIsConfirmed);
+                let (last, round) = (self.log.last().index, if bug { *round } else { 0 });
+                let term = if mutant!(DeposedLeaderIsConfirmed) { theirs } else { ours };
+                self.send(from, Message::HeartbeatReply { term, round, last });
                 false
             }
             Message::AppendEntries { .. } | Message::Heartbeat { .. } => true,

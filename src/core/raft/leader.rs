@@ -235,7 +235,12 @@ impl Node {
         last: Index,
     ) {
         let overdue = now - self.config.election_timeout;
+        let newest = if let Role::Leader(leader) = &self.role { leader.round } else { 0 };
         if let Some(progress) = self.contacted(now, from) {
+            if round > newest && !mutant!(AnswersOldRounds) {
+                self.note(Note::Dropped { from, what: "an answer to a round that has not begun" });
+                return;
+            }
             progress.answered_round(round, last, overdue);
             self.confirm_reads();
         }

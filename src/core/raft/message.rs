@@ -77,7 +77,7 @@ pub enum Message {
     HeartbeatReply {
         /// The follower's term.
         term: Term,
-        /// The round that is answered.
+        /// The round that is answered; 0 where the heartbeat was of an older term.
         round: u64,
         /// The index of the follower's last entry, durable or not.
         last: Index,
@@ -98,6 +98,10 @@ pub enum AppendOutcome {
     Rejected(Position),
 }
 
+/// Terms, indexes and rounds stay below this: a million a second would take 146,000 years. So
+/// none of them is ever near its type's end, whatever a peer sends.
+const LARGEST: u64 = 1 << 62;
+
 impl Message {
     /// The term it bears.
     #[must_use]
@@ -112,5 +116,23 @@ impl Message {
             | Message::Heartbeat { term, .. }
             | Message::HeartbeatReply { term, .. } => *term,
         }
+    }
+
+    /// Whether its numbers are ones that a cluster can reach.
+    pub(super) fn is_plausible(&self) -> bool {
+        let (first, second) = match self {
+            Message::PreVote { last, .. } | Message::RequestVote { last, .. } => {
+                (last.index.0, last.term.0)
+            }
+            Message::AppendEntries { prev, commit, .. } => (prev.index.0, commit.0),
+            Message::AppendEntriesReply { prev, outcome, .. } => match outcome {
+                AppendOutcome::Accepted(index) => (prev.0, index.0),
+                AppendOutcome::Rejected(hint) => (prev.0, hint.index.0),
+            },
+            Message::Heartbeat { commit, round, .. } => (commit.0, *round),
+            Message::HeartbeatReply { round, last, .. } => (last.0, *round),
+            Message::PreVoteReply { .. } | Message::RequestVoteReply { .. } => (0, 0),
+        };
+        self.term().0.max(first).max(second) < LARGEST
     }
 }

@@ -124,6 +124,10 @@ pub enum Fact<'a> {
         session: u64,
         /// The request's id there.
         id: u64,
+        /// Up to where it acknowledges answers.
+        acked: u64,
+        /// The number of the message that bears it; one message may bear many.
+        message: u64,
     },
     /// A client's call ends.
     Completed {

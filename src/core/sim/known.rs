@@ -26,9 +26,10 @@ impl Digest {
         let hash = match &entry.payload {
             Payload::Noop => 1,
             Payload::Command(bytes) => xxh3_64(bytes),
-            Payload::Membership(membership) => {
-                membership.members.iter().fold(2, |hash, member| hash * 65_537 + member.id.0)
-            }
+            Payload::Membership(membership) => membership
+                .members
+                .iter()
+                .fold(2, |hash: u64, member| hash.wrapping_mul(65_537).wrapping_add(member.id.0)),
         };
         Self { term: entry.term, hash }
     }
@@ -107,6 +108,9 @@ pub struct NodeImage {
     pub waiting: VecDeque<Persist>,
     /// What it last said of itself.
     pub role: Option<RoleKind>,
+    /// The term it last told of. What a drain hands out was decided in this term, even where the
+    /// same drain then went on to a later one.
+    pub term: Term,
     /// The commit index it last told of, in this incarnation.
     pub commit: Index,
     /// The last index its state machine applied, in this incarnation.
@@ -189,6 +193,7 @@ impl Known {
             Fact::Drained { node, status, .. } => {
                 let image = self.nodes.entry(*node).or_default();
                 image.role = Some(status.role);
+                image.term = status.term;
                 image.commit = status.commit;
                 while self.committed.last().index < image.commit
                     && let Some(entry) = image.log.get(self.committed.last().index.next())

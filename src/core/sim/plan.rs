@@ -62,6 +62,8 @@ pub struct Knobs {
     pub batch_bytes: usize,
     /// The most AppendEntries in flight to one follower.
     pub inflight_batches: usize,
+    /// The most bytes in flight to one follower.
+    pub inflight_bytes: usize,
     /// The most bytes of entries not committed.
     pub uncommitted_bytes: usize,
     /// The most bytes of entries handed out to be applied.
@@ -120,7 +122,9 @@ pub struct Workload {
     pub padding_bytes: u64,
     /// The mean latency between a client and a node.
     pub latency_us: u64,
-    /// Of a hundred clients, so many know only one node.
+    /// Of a million messages between clients and nodes, so many take up to three seconds more.
+    pub late_millionths: u64,
+    /// Of a hundred clients, so many know only one node; every other of them follows no hint.
     pub stuck_percent: u64,
 }
 

@@ -87,7 +87,7 @@ impl Story {
             Fact::Invoked { client, call, op } => {
                 format!("client {client}    call {call}: {}", op_words(op))
             }
-            Fact::Posted { client, call, session, id } => {
+            Fact::Posted { client, call, session, id, .. } => {
                 format!("client {client}    sends call {call} as {session}:{id}")
             }
             Fact::Completed { client, call, outcome } => {

@@ -326,7 +326,7 @@ fn mark(fact: &Fact<'_>) -> u64 {
         Fact::Released { node, ticket, index } => join(9, node.0, ticket.0 ^ (index.0 << 16)),
         Fact::Refused { node, ticket, .. } => join(10, node.0, ticket.0),
         Fact::Invoked { client, call, .. } => join(11, *client, *call),
-        Fact::Posted { client, call, session, id } => {
+        Fact::Posted { client, call, session, id, .. } => {
             join(12, *client, call ^ (session << 24) ^ (id << 32))
         }
         Fact::Completed { client, call, .. } => join(13, *client, *call),

@@ -234,7 +234,10 @@ impl Segment {
         state: &mut State,
     ) -> Result<(), StoreError> {
         if first {
-            state.base = header.base;
+            // Nothing removes the log's beginning yet, so the first segment begins at nothing.
+            if header.base != Position::default() || self.sequence != 1 {
+                return Err(self.damaged(0, "the segments before it are missing"));
+            }
             state.hard_state = header.hard_state;
             return Ok(());
         }

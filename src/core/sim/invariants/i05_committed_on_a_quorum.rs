@@ -1,10 +1,12 @@
 //! I5, committed on a quorum (Raft §5.3, §5.4.2): when the first node says that an entry is committed,
 //! a majority holds it on disk.
 //!
-//! A crashed node's disk counts, and so does one that was lost since: what was on it when it was
+//! And a leader counts only for entries of its own term: the newest entry that a leader commits is
+//! one (§5.4.2). A crashed node's disk counts, and so does one that was lost since: what was on it when it was
 //! acknowledged was promised. Broken by a leader that counts itself before
 //! its sync, by acknowledgements that speak for more than they should, and by wrong quorums.
 
+use quorate_core::raft::RoleKind;
 use quorate_core::types::Index;
 
 use super::Invariant;
@@ -27,6 +29,13 @@ impl Invariant for CommittedOnAQuorum {
     fn check(&mut self, known: &Known, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Drained { node, status, .. } = fact else { return Ok(()) };
         let (from, to) = known.newly_committed;
+        let newest = known.committed.get(to).map(|entry| entry.term);
+        if to > from && status.role == RoleKind::Leader && newest != Some(status.term) {
+            return Err(format!(
+                "node {node} commits up to {to}, of term {newest:?}, by counting in term {}",
+                status.term
+            ));
+        }
         for index in (from.0 + 1..=to.0).map(Index) {
             let entry = known.committed.get(index);
             let holds = |image: &&NodeImage| image.durable_log.get(index) == entry;

@@ -21,6 +21,10 @@ mod i13_reads;
 mod i14_no_waiter_left;
 mod i16_membership;
 mod i17_the_disk_keeps;
+mod i18_elected_by_a_quorum;
+mod i19_reads_are_confirmed;
+mod i20_what_matches_matches;
+mod i21_clients_keep_to_the_protocol;
 
 /// A claim that is checked with every fact.
 pub trait Invariant {
@@ -131,5 +135,9 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(i14_no_waiter_left::NoWaiterLeft::default()),
         Box::new(i16_membership::MembershipOfTheLog::default()),
         Box::new(i17_the_disk_keeps::TheDiskKeeps),
+        Box::new(i18_elected_by_a_quorum::ElectedByAQuorum::default()),
+        Box::new(i19_reads_are_confirmed::ReadsAreConfirmed::default()),
+        Box::new(i20_what_matches_matches::WhatMatchesMatches),
+        Box::new(i21_clients_keep_to_the_protocol::ClientsKeepToTheProtocol::default()),
     ]
 }

@@ -91,6 +91,12 @@ pub enum Fault {
         /// How long.
         ms: u64,
     },
+    /// The leader's connections to the other nodes break, and none can be made for a while: the
+    /// others hear at once that it is gone, and it still believes to lead.
+    Usurp {
+        /// How long.
+        ms: u64,
+    },
     /// The connections between two nodes break, and what is under way is lost.
     Reset {
         /// One.
@@ -204,6 +210,7 @@ impl Fault {
             Fault::Slow { .. } => "slow processor",
             Fault::Cut { .. } => "one-way cut",
             Fault::Partition { shape, .. } => shape.kind(),
+            Fault::Usurp { .. } => "leader disconnected",
             Fault::Reset { .. } => "connection reset",
             Fault::Clog { .. } => "clogged link",
             Fault::Storm { .. } => "loss and duplication",
@@ -236,6 +243,7 @@ impl Fault {
         "partition: bridge",
         "partition: chain",
         "partition: ring",
+        "leader disconnected",
         "connection reset",
         "clogged link",
         "loss and duplication",

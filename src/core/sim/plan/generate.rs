@@ -59,6 +59,7 @@ fn knobs(chance: &mut Chance) -> Knobs {
         batch_entries: small(chance, 1_024, &[1, 1, 2, 3]),
         batch_bytes: small(chance, 1 << 20, &[1, 100, 1_000]),
         inflight_batches: small(chance, 64, &[1, 1, 2, 3]),
+        inflight_bytes: small(chance, 8 << 20, &[1, 100, 1_000]),
         uncommitted_bytes: small(chance, 16 << 20, &[1, 500, 5_000]),
         apply_bytes: small(chance, 256 << 10, &[1, 200, 2_000]),
         segment_bytes: chance.pick(&[65_536, 32_768, 16_384, 8_192]),
@@ -102,6 +103,7 @@ fn workload(chance: &mut Chance) -> Workload {
         read_percent: chance.pick(&[10, 30, 50, 80]),
         padding_bytes: chance.pick(&[0, 0, 10, 200]),
         latency_us: chance.pick(&[10, 100, 1_000, 5_000]),
+        late_millionths: chance.pick(&[0, 0, 1_000, 10_000]),
         stuck_percent: chance.pick(&[0, 0, 20, 50]),
     }
 }
@@ -144,7 +146,7 @@ fn clock_rates(chance: &mut Chance, nodes: u64) -> Vec<u64> {
 }
 
 /// The kinds of faults, as weights; a seed silences some of them.
-type Weights = [(Kind, u64); 22];
+type Weights = [(Kind, u64); 23];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -156,6 +158,7 @@ enum Kind {
     Slow,
     Cut,
     Partition,
+    Usurp,
     Reset,
     Clog,
     Storm,
@@ -181,6 +184,7 @@ const WEIGHTS: Weights = [
     (Kind::Slow, 3),
     (Kind::Cut, 8),
     (Kind::Partition, 14),
+    (Kind::Usurp, 6),
     (Kind::Reset, 6),
     (Kind::Clog, 6),
     (Kind::Storm, 3),
@@ -285,6 +289,7 @@ fn fault(chance: &mut Chance, kind: Kind, nodes: u64) -> Fault {
             Fault::Cut { from, to, ms: long }
         }
         Kind::Partition => Fault::Partition { shape: shape(chance, nodes), ms: long },
+        Kind::Usurp => Fault::Usurp { ms: long },
         Kind::Reset => {
             let (a, b) = two(chance, nodes);
             Fault::Reset { a, b }

@@ -29,6 +29,8 @@ pub(super) struct Client {
     pub(super) habits: Habits,
     chance: Chance,
     wake_at: u64,
+    /// How many messages it has sent.
+    messages: u64,
     /// Makes no further calls.
     pub(super) done: bool,
     /// What its newest calls ended with; for those who wait for one.
@@ -57,8 +59,10 @@ impl World {
     /// A client that knows these addresses.
     pub(super) fn add_client_of(&mut self, id: u64, endpoints: Vec<String>, mut chance: Chance) {
         let (plan, now) = (&self.plan, self.now);
+        let pinned = endpoints.len() == 1 && chance.percent(50);
         let config = Config {
             endpoints,
+            pinned,
             silence: Duration::from_millis(plan.workload.silence_ms),
             seed: chance.draw(),
             ..Config::default()
@@ -71,6 +75,7 @@ impl World {
             habits: Habits::new(plan.seed, id),
             chance,
             wake_at: u64::MAX,
+            messages: 0,
             done: false,
             newest: None,
         };
@@ -82,8 +87,13 @@ impl World {
     pub(super) fn latency(&mut self, conn: u64) -> u64 {
         let mean = self.plan.workload.latency_us;
         let client = self.conns.get(&conn).map(|known| known.client);
+        let late = self.plan.workload.late_millionths;
         match client.and_then(|client| self.clients.get_mut(&client)) {
-            Some(client) => 1 + client.chance.around(mean),
+            Some(client) => {
+                let usual = 1 + client.chance.around(mean);
+                let late = client.chance.millionths(late) && !self.calm;
+                if late { usual + client.chance.below(3_000_000) } else { usual }
+            }
             None => 1,
         }
     }
@@ -245,7 +255,8 @@ impl World {
     fn tell_posted(&mut self, id: u64, frame: &Bytes) {
         let now = self.now;
         let Some(client) = self.clients.get_mut(&id) else { return };
-        let session = client.session.session();
+        client.messages += 1;
+        let (session, message) = (client.session.session(), client.messages);
         for decoded in Requests::new(frame, &Limits::default()) {
             let Ok(Decoded::Request(request)) = decoded else { continue };
             if matches!(&request.op, Op::Hello(hello) if hello.session.is_some()) {
@@ -257,8 +268,8 @@ impl World {
             let open = client.open.values().find(|(_, op)| *op == request.op);
             let Some(call) = known.or(open.map(|(call, _)| *call)) else { continue };
             client.posted.insert(key, call);
-            let (client, id) = (id, request.id);
-            self.watch.tell(now, &Fact::Posted { client, call, session, id });
+            let (client, id, acked) = (id, request.id, request.acked);
+            self.watch.tell(now, &Fact::Posted { client, call, session, id, acked, message });
         }
     }
 

@@ -20,6 +20,9 @@ use crate::plan::{Ending, Power};
 /// The client that looks at the cluster in the end.
 const PROBE: u64 = 1_000_000;
 
+/// A time that no run reaches.
+const FOR_GOOD: u64 = u64::MAX / 4;
+
 /// The steps of the search on one key's history before it gives up, which counts as failure.
 const SEARCH_STEPS: u64 = 2_000_000;
 
@@ -109,22 +112,26 @@ impl World {
         core
     }
 
-    /// Links within the core work. The others end, or are cut, or are cut one way.
+    /// Links within the core work. The others end, or are cut, or are cut one way, or their disks
+    /// hang for ever.
     fn mend(&mut self, core: &[NodeId], chance: &mut Chance) {
         let mut open = Vec::new();
         let ids = self.ids();
-        let manner: Vec<(NodeId, u64)> = ids.iter().map(|id| (*id, chance.below(4))).collect();
+        let manner: Vec<(NodeId, u64)> = ids.iter().map(|id| (*id, chance.below(5))).collect();
         for (id, manner) in &manner {
-            if !core.contains(id) && *manner == 0 {
-                self.crash(*id, Power::Synced, u64::MAX / 2);
+            match manner {
+                _ if core.contains(id) => {}
+                0 => self.crash(*id, Power::Synced, FOR_GOOD),
+                3 => self.machine_mut(*id).stalled_until = FOR_GOOD,
+                _ => {}
             }
         }
         for (from, out) in &manner {
             for (to, into) in manner.iter().filter(|(to, _)| to != from) {
                 let inside = core.contains(from) && core.contains(to);
-                // 1: heard but hears nobody, 2: hears but is not heard, others: neither.
-                let speaks = core.contains(to) && *out == 1 && !core.contains(from);
-                let listens = core.contains(from) && *into == 2 && !core.contains(to);
+                // 1: heard but hears nobody, 2: hears but is not heard, 3: both, others: neither.
+                let speaks = core.contains(to) && [1, 3].contains(out) && !core.contains(from);
+                let listens = core.contains(from) && [2, 3].contains(into) && !core.contains(to);
                 let cuts = u64::from(!(inside || speaks || listens));
                 if let Some(link) = self.network.link(*from, *to) {
                     (link.cuts, link.clogs) = (cuts, 0);
@@ -137,10 +144,11 @@ impl World {
         }
     }
 
-    /// The settled leader whom everyone in the core follows.
+    /// The settled leader whom everyone in the core follows. It may be a node whose disk hangs, as
+    /// long as there is nothing to write.
     fn common_leader(&self, core: &[NodeId]) -> Option<&Status> {
         let mut statuses = core.iter().map(|id| self.machine(*id).status());
-        let leader = core.iter().filter_map(|id| self.machine(*id).status());
+        let leader = self.machines.values().filter_map(super::machine::Machine::status);
         let leader = leader.filter(|status| status.settled).max_by_key(|status| status.term)?;
         let follows = |status: Option<&Status>| {
             status.is_some_and(|s| s.term == leader.term && s.leader == Some(leader.id))

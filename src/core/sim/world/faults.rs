@@ -78,6 +78,7 @@ impl World {
             | Fault::StepDown { .. } => self.strike_process(&timed.fault, &mut chance),
             Fault::Cut { .. }
             | Fault::Partition { .. }
+            | Fault::Usurp { .. }
             | Fault::Reset { .. }
             | Fault::Clog { .. }
             | Fault::Storm { .. }
@@ -113,6 +114,7 @@ impl World {
             | Fault::StepDown { node } => *node,
             Fault::Cut { from, .. } | Fault::Clog { from, .. } => *from,
             Fault::Reset { a, .. } => *a,
+            Fault::Usurp { .. } => Target::Leader,
             Fault::Partition { shape: Shape::Isolated(node) | Shape::Bridge(node), .. } => *node,
             Fault::Partition { shape: Shape::Halves(_) | Shape::Chain | Shape::Ring, .. }
             | Fault::CrashAll { .. }
@@ -179,6 +181,15 @@ impl World {
             }
             Fault::Partition { shape, ms } => {
                 let pairs = self.pairs(shape);
+                self.cut(pairs, Some(ms));
+            }
+            Fault::Usurp { ms } => {
+                let leader = self.resolve(Target::Leader);
+                for other in self.ids().into_iter().filter(|other| *other != leader) {
+                    self.break_link(leader, other);
+                    self.break_link(other, leader);
+                }
+                let pairs = self.pairs(Shape::Isolated(Target::Node(leader.0)));
                 self.cut(pairs, Some(ms));
             }
             Fault::Reset { a, b } => {

@@ -239,6 +239,7 @@ impl Machine {
             batch_entries: knobs.batch_entries,
             batch_bytes: knobs.batch_bytes,
             inflight_batches: knobs.inflight_batches,
+            inflight_bytes: knobs.inflight_bytes,
             uncommitted_bytes: knobs.uncommitted_bytes,
             apply_bytes: knobs.apply_bytes,
             ..Config::new(self.id, seed)

@@ -99,6 +99,11 @@ impl World {
     pub(super) fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
         self.watch.tell(self.now, &Fact::Sent { from, to, message: &message });
         self.watch.tally.messages += 1;
+        if matches!(&message, Message::AppendEntries { entries, .. }
+            if entries.len() == self.plan.knobs.batch_entries)
+        {
+            self.watch.sometimes(Sometimes::BatchFull);
+        }
         let (fate, connection) = self.fate(from, to);
         let packet = Packet { from, to, connection, message };
         match fate {
