@@ -32,6 +32,8 @@
 //! # What it leaves out
 //!
 //! * Removing the log's beginning: it comes with checkpoints. Headers bear a base for it.
+//! * The last segment as a whole: if its file is removed, or cut inside its header, the log ends
+//!   with the seal before it, as if the segment had never been made. Nothing else names it.
 //! * One kind of damage is taken for a torn tail: if the last batch before a loss of power rots
 //!   *and* its mark had not reached the disk, nothing vouches for it.
 

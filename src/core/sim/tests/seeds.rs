@@ -35,5 +35,8 @@ fn a_seed_gives_the_same_run_on_every_machine() {
     let hash = story.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    assert_eq!(format!("{:016x} {hash:016x}", run.watch.trace), "71eec872fbab0775 a607d4586f4bf855");
+    assert_eq!(
+        format!("{:016x} {hash:016x}", run.watch.trace),
+        "71eec872fbab0775 a607d4586f4bf855"
+    );
 }
