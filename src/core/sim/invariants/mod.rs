@@ -25,6 +25,8 @@ mod i18_elected_by_a_quorum;
 mod i19_reads_are_confirmed;
 mod i20_what_matches_matches;
 mod i21_clients_keep_to_the_protocol;
+#[cfg(test)]
+mod tests;
 
 /// A claim that is checked with every fact.
 pub trait Invariant {
