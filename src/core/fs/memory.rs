@@ -409,7 +409,8 @@ impl File for MemoryFile {
             return Ok(());
         }
         if count_down(&mut disk.faults.sync_error_in) {
-            disk.pending.retain(|operation| operation.path() != self.path);
+            // The content is dropped; the file's name is its directory's business.
+            disk.pending.retain(|operation| operation.names() || operation.path() != self.path);
             return Err(broken());
         }
         disk.trace(|| Traced::Sync(self.path.clone()));

@@ -75,9 +75,10 @@ impl Node {
                     || mutant!(RoundsOfOlderTermsConfirm)
                         && matches!(message, Message::HeartbeatReply { .. })
             }
-            Message::AppendEntries { prev, .. } if theirs < ours => {
+            Message::AppendEntries { .. } if theirs < ours => {
+                // Of no place: what it says is the term, and nothing of this log.
                 let outcome = AppendOutcome::Rejected(Position::default());
-                let reply = Message::AppendEntriesReply { term: ours, prev: prev.index, outcome };
+                let reply = Message::AppendEntriesReply { term: ours, prev: Index(0), outcome };
                 self.send_when_durable(from, reply);
                 false
             }

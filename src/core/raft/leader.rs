@@ -217,11 +217,16 @@ impl Node {
                 if mutant!(RejectionRaisesMatch) {
                     progress.match_index = progress.match_index.max(hint.index.min(last));
                 }
-                if progress.is_current_rejection(prev) {
-                    let next = self.log.last_at_or_below(hint).index.next();
-                    if let Some(progress) = self.contacted(now, from) {
-                        progress.probe_from(next);
-                    }
+                if !progress.is_current_rejection(prev) {
+                    return;
+                }
+                let next = self.log.last_at_or_below(hint).index.next();
+                let compacted = hint.index < self.log.base().index;
+                let Some(progress) = self.contacted(now, from) else { return };
+                progress.probe_from(next);
+                if compacted {
+                    progress.state = ProgressState::Snapshot;
+                    self.note(Note::NeedsSnapshot { peer: from });
                 }
             }
         }

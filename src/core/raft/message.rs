@@ -57,7 +57,8 @@ pub enum Message {
     AppendEntriesReply {
         /// The follower's term.
         term: Term,
-        /// The index of the `prev` that is answered, so that stale answers are told apart.
+        /// The index of the `prev` that is answered, so that stale answers are told apart; 0 where
+        /// the append was of an older term.
         prev: Index,
         /// What became of it.
         outcome: AppendOutcome,

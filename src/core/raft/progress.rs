@@ -131,9 +131,11 @@ impl Progress {
     }
 
     /// Whether a rejection of the append behind `prev` says something new (C-10: a late one
-    /// must not move anything).
+    /// must not move anything). Index 0 matches everywhere: a rejection there is of an append of
+    /// an older term.
     pub(crate) fn is_current_rejection(&self, prev: Index) -> bool {
         match self.state {
+            _ if prev == Index(0) => false,
             ProgressState::Probe => self.probe.is_some() && prev == self.next_index.previous(),
             ProgressState::Replicate => prev > self.match_index,
             ProgressState::Snapshot => false,

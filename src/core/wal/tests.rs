@@ -12,6 +12,7 @@ use crate::types::{Index, Member, Membership, Payload, Term};
 
 mod cuts;
 mod damage;
+mod failed_sync;
 
 const IDENTITY: Identity = Identity { cluster: 9, node: NodeId(2), incarnation: 77 };
 

@@ -3,6 +3,7 @@
 //! the claims: 1 elections, 2 pre-vote, 3 check-quorum and partial connectivity, 4 conflicts,
 //! 5 commit and apply, 6 reads, 8 bounds, 9 outcomes for clients, 12 durability.
 
+mod bounds;
 mod chaos;
 mod checks;
 mod commits;

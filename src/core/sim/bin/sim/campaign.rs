@@ -52,12 +52,12 @@ pub(crate) fn campaign(args: &Args) -> ExitCode {
         return ExitCode::from(2);
     }
     println!("canary: a cluster on disks that lie is found out, as it must be");
-    let (started, cpu) = (Instant::now(), cpu_time());
+    let (started, cpu, commit) = (Instant::now(), cpu_time(), ledger::commit());
     let findings = run_all(args);
     let cpu = cpu_time().saturating_sub(cpu);
     tell(&findings, started.elapsed(), cpu);
     if args.ledger {
-        ledger::append(args, &findings, cpu);
+        ledger::append(args, &findings, cpu, commit);
     }
     if let Some((seed, _)) = findings.failures.first() {
         replay::shrunk(&Plan::of_seed(*seed, args.wish()), args);

@@ -88,7 +88,8 @@ pub(crate) fn write(ledger: &Ledger) {
     });
 }
 
-fn commit() -> String {
+/// The commit that is run.
+pub(crate) fn commit() -> String {
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).current_dir(project(".")).output().ok()?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -99,7 +100,7 @@ fn commit() -> String {
 }
 
 /// Adds a campaign.
-pub(crate) fn append(args: &Args, findings: &Findings, cpu_us: u64) {
+pub(crate) fn append(args: &Args, findings: &Findings, cpu_us: u64, commit: String) {
     let tally = &findings.tally;
     let mut faults = BTreeMap::new();
     for ((kind, _), count) in &tally.faults {
@@ -108,7 +109,7 @@ pub(crate) fn append(args: &Args, findings: &Findings, cpu_us: u64) {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let mut ledger = read();
     ledger.campaigns.push(Campaign {
-        commit: commit(),
+        commit,
         unix_time: since.map_or(0, |since| since.as_secs()),
         first_seed: args.from,
         runs: findings.runs,

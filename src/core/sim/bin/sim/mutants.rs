@@ -76,6 +76,8 @@ fn by_tests(mutant: &str) -> Option<String> {
     let output = Command::new("cargo")
         .args(["test", "-p", "quorate-core", "--features", "mutants", "--no-fail-fast"])
         .env("QUORATE_MUTANT", mutant)
+        // Of its own, so that builds with and without the feature do not undo each other.
+        .env("CARGO_TARGET_DIR", ledger::project("target/mutants"))
         .current_dir(ledger::project("."))
         .output()
         .ok()?;
