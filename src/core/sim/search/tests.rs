@@ -18,6 +18,10 @@ fn measure() {
     let all = [
         ("t2 c1", Bounds { terms: 2, crashes: 1, ..b }),
         ("t2 p1 d1", Bounds { terms: 2, proposals: 1, duplicates: 1, ..b }),
+        ("t1 p2 d1 c1", Bounds { terms: 1, proposals: 2, duplicates: 1, crashes: 1, ..b }),
+        ("t1 p1 c1 hb", Bounds { terms: 1, proposals: 1, heartbeats: true, crashes: 1, ..b }),
+        ("t2 p1 c1", Bounds { terms: 2, proposals: 1, crashes: 1, max_states: 100_000_000, ..b }),
+        ("t2 p2", Bounds { terms: 2, proposals: 2, max_states: 100_000_000, ..b }),
     ];
     for (name, bounds) in all {
         let t = std::time::Instant::now();
