@@ -62,16 +62,8 @@ impl LogStoreActor {
     }
 
     fn stage(&mut self, persist: raft::Persist) -> Result<(), StoreError> {
-        if let Some(from) = persist.truncate_from {
-            self.store.truncate_from(from)?;
-        }
-        if let Some(hard_state) = persist.hard_state {
-            self.store.save_hard_state(hard_state)?;
-        }
-        if !persist.entries.is_empty() {
-            persist.entries.iter().for_each(|entry| trace("staged", entry));
-            self.store.append(&persist.entries)?;
-        }
+        persist.entries.iter().for_each(|entry| trace("staged", entry));
+        persist.stage(&mut *self.store)?;
         assert!(persist.seq > self.seq, "writes are staged in order");
         self.seq = persist.seq;
         self.then.extend(persist.then);

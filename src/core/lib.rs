@@ -29,11 +29,12 @@
 
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm, clippy::indexing_slicing))]
 
+#[macro_use]
+pub mod mutant;
+
 pub mod client;
 pub mod fs;
 pub mod kv;
-#[macro_use]
-pub mod mutant;
 pub mod raft;
 pub mod store;
 pub mod types;

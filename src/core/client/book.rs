@@ -127,7 +127,8 @@ impl Book {
 
     /// Every id up to this one needs no more answer.
     pub(super) fn acked(&self) -> u64 {
-        self.unanswered.keys().next().map_or(self.next_id, |id| *id) - 1
+        let first = self.unanswered.keys().next().filter(|_| !mutant!(AckedRunsAhead));
+        first.map_or(self.next_id, |id| *id) - 1
     }
 
     pub(super) fn next_id(&self) -> u64 {
@@ -136,7 +137,8 @@ impl Book {
 
     /// The next call to be sent, with its id. Writes to be sent again come first.
     pub(super) fn next(&mut self, window: u64) -> Option<(u64, u64)> {
-        if let Some((id, token)) = self.resend.pop_first() {
+        let backwards = if mutant!(ResendsBackwards) { self.resend.pop_last() } else { None };
+        if let Some((id, token)) = backwards.or_else(|| self.resend.pop_first()) {
             self.wait(token);
             return Some((id, token));
         }
@@ -178,7 +180,7 @@ impl Book {
                 return true;
             }
             let id = *id;
-            if self.owner(id) != Some(Owner::GivenUp) {
+            if self.owner(id) != Some(Owner::GivenUp) || mutant!(GivenUpWritesHoldTheWindow) {
                 return false;
             }
             self.settle(id);
@@ -205,8 +207,11 @@ impl Book {
         let Some(call) = self.calls.get_mut(&token) else { return };
         self.waiting -= usize::from(std::mem::take(&mut call.waiting));
         let Some(id) = call.id else { return };
-        if call.op.is_write() {
+        if call.op.is_write() && !mutant!(RetryTakesANewId) {
             call.doubt |= doubt;
+            if mutant!(RefusalClearsTheDoubt) {
+                call.doubt = doubt;
+            }
             self.resend.insert(id, token);
         } else {
             call.id = None;
@@ -223,7 +228,7 @@ impl Book {
         let waiting: Vec<u64> =
             self.calls.iter().filter(|(_, call)| call.waiting).map(|(token, _)| *token).collect();
         for token in &waiting {
-            self.retry(*token, true);
+            self.retry(*token, !mutant!(LossIsNoDoubt));
         }
         waiting.into_iter().filter(|token| self.in_doubt(*token)).collect()
     }
@@ -234,6 +239,7 @@ impl Book {
         for token in std::mem::take(&mut self.resend).into_values() {
             if let Some(call) = self.calls.get_mut(&token) {
                 call.id = None;
+                call.doubt &= !mutant!(NewSessionRepeatsDoubtfulWrites);
                 self.fresh.insert(token);
             }
         }

@@ -276,7 +276,7 @@ impl Session {
                 }
             }
             Link::Open { leaving: None, .. } => {
-                if silent && self.book.owes() {
+                if silent && self.book.owes() && !mutant!(HungNodeIsNeverLeft) {
                     self.abandon();
                 }
             }
@@ -293,7 +293,7 @@ impl Session {
     /// Forgets a session that is no more. What may have been executed in it stays unknown.
     pub(super) fn renew(&mut self, reason: &str) {
         for token in self.book.tokens() {
-            if self.book.in_doubt(token) {
+            if self.book.in_doubt(token) && !mutant!(NewSessionRepeatsDoubtfulWrites) {
                 self.give_up(token, reason);
             } else if self.book.call(token).is_some_and(|call| call.op == Op::Bye) {
                 self.ended = true;

@@ -161,7 +161,8 @@ impl Session {
                 self.hold(failure);
             }
             ErrorCode::UnknownOutcome | ErrorCode::Timeout => {
-                if is_write && self.config.sessionless {
+                let certain = !mutant!(SessionlessWritesAreRepeated);
+                if is_write && self.config.sessionless && certain {
                     self.give_up(token, &failure.to_string());
                 } else {
                     self.book.retry(token, true);
@@ -194,7 +195,7 @@ impl Session {
 
     /// This sending was not executed; an earlier one may have been.
     pub(super) fn not_executed(&mut self, token: u64, failure: Failure) {
-        if self.book.was_in_doubt(token) {
+        if self.book.was_in_doubt(token) && !mutant!(RefusalSettlesEarlierSendings) {
             self.give_up(token, &failure.to_string());
         } else {
             self.finish(token, Outcome::NotExecuted(failure));

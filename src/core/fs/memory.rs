@@ -22,6 +22,9 @@ struct Disk {
     pending: Vec<Pending>,
     counts: Counts,
     faults: Faults,
+    /// It ended in a sync.
+    dead: bool,
+    untraced: bool,
     trace: Vec<Traced>,
 }
 
@@ -54,6 +57,11 @@ pub struct Faults {
     pub sync_error_in: u64,
     /// No more than this many further bytes can be written (`None`: no limit).
     pub space_left: Option<u64>,
+    /// The n-th sync never ends: it makes nothing durable, and nothing works until
+    /// [`MemoryFs::crash`].
+    pub ends_in_sync: u64,
+    /// Syncs report success and make nothing durable, as some disks do.
+    pub lies: bool,
 }
 
 /// What happened on the disk, in order.
@@ -68,6 +76,8 @@ pub enum Traced {
 /// Which operations since the last sync survive a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
+    /// All: only the process ended. What was written stays, synced or not.
+    Nothing,
     /// None.
     SyncedOnly,
     /// The first so many.
@@ -83,9 +93,14 @@ impl MemoryFs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Loss of power: from here on only what survives is there. Open files are void.
+    /// Loss of power, or the end of the process: from here on only what survives is there. Open files are void.
     pub fn crash(&self, crash: Crash) {
         let mut disk = self.disk();
+        disk.faults = Faults::default();
+        disk.dead = false;
+        if crash == Crash::Nothing {
+            return;
+        }
         let pending = std::mem::take(&mut disk.pending);
         let mut durable = std::mem::take(&mut disk.durable);
         for (place, operation) in pending.into_iter().enumerate() {
@@ -102,12 +117,20 @@ impl MemoryFs {
                         apply(&mut durable, &Pending::Write { path, offset, bytes, synced });
                     }
                 }
-                Crash::SyncedOnly | Crash::Prefix(_) | Crash::Subset(_) | Crash::Torn(..) => {}
+                Crash::Nothing
+                | Crash::SyncedOnly
+                | Crash::Prefix(_)
+                | Crash::Subset(_)
+                | Crash::Torn(..) => {}
             }
         }
         disk.current = durable.clone();
         disk.durable = durable;
-        disk.faults = Faults::default();
+    }
+
+    /// Keeps no trace from here on: for long runs.
+    pub fn stop_tracing(&self) {
+        self.disk().untraced = true;
     }
 
     /// How many operations wait for a sync.
@@ -239,6 +262,16 @@ impl Pending {
 }
 
 impl Disk {
+    fn alive(&self) -> io::Result<()> {
+        if self.dead { Err(io::Error::other("the machine has ended")) } else { Ok(()) }
+    }
+
+    fn trace(&mut self, what: impl FnOnce() -> Traced) {
+        if !self.untraced {
+            self.trace.push(what());
+        }
+    }
+
     fn change(&mut self, operation: Pending) {
         apply(&mut self.current, &operation);
         self.pending.push(operation);
@@ -276,6 +309,7 @@ fn count_down(counter: &mut u64) -> bool {
 impl Fs for MemoryFs {
     fn open(&self, path: &str, create: bool) -> io::Result<Box<dyn File>> {
         let mut disk = self.disk();
+        disk.alive()?;
         if !disk.current.contains_key(path) {
             if !create {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "no such file"));
@@ -293,12 +327,16 @@ impl Fs for MemoryFs {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk().change(Pending::Rename { from: from.to_owned(), to: to.to_owned() });
+        let mut disk = self.disk();
+        disk.alive()?;
+        disk.change(Pending::Rename { from: from.to_owned(), to: to.to_owned() });
         Ok(())
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        self.disk().change(Pending::Remove { path: path.to_owned() });
+        let mut disk = self.disk();
+        disk.alive()?;
+        disk.change(Pending::Remove { path: path.to_owned() });
         Ok(())
     }
 
@@ -309,7 +347,11 @@ impl Fs for MemoryFs {
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         let prefix = format!("{dir}/");
         let mut disk = self.disk();
+        disk.alive()?;
         disk.counts.dir_syncs += 1;
+        if disk.faults.lies {
+            return Ok(());
+        }
         disk.settle(|operation| {
             let named = operation.names() || operation.synced();
             named && operation.path().starts_with(&prefix)
@@ -338,6 +380,7 @@ impl File for MemoryFile {
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut disk = self.fs.disk();
+        disk.alive()?;
         disk.counts.writes += 1;
         if count_down(&mut disk.faults.write_error_in) {
             return Err(broken());
@@ -348,7 +391,7 @@ impl File for MemoryFile {
             };
             *left = after;
         }
-        disk.trace.push(Traced::Write(self.path.clone(), bytes.len()));
+        disk.trace(|| Traced::Write(self.path.clone(), bytes.len()));
         let (path, bytes) = (self.path.clone(), bytes.to_vec());
         disk.change(Pending::Write { path, offset, bytes, synced: false });
         Ok(())
@@ -356,12 +399,20 @@ impl File for MemoryFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let mut disk = self.fs.disk();
+        disk.alive()?;
         disk.counts.syncs += 1;
+        if count_down(&mut disk.faults.ends_in_sync) {
+            disk.dead = true;
+            return disk.alive();
+        }
+        if disk.faults.lies {
+            return Ok(());
+        }
         if count_down(&mut disk.faults.sync_error_in) {
             disk.pending.retain(|operation| operation.path() != self.path);
             return Err(broken());
         }
-        disk.trace.push(Traced::Sync(self.path.clone()));
+        disk.trace(|| Traced::Sync(self.path.clone()));
         // A new file's name: `fdatasync` of a file makes the file reachable on the file
         // systems this runs on only once its directory is synced, so the name stays pending.
         let path = self.path.clone();
@@ -382,8 +433,10 @@ impl File for MemoryFile {
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
+        let mut disk = self.fs.disk();
+        disk.alive()?;
         let path = self.path.clone();
-        self.fs.disk().change(Pending::SetLen { path, len, synced: false });
+        disk.change(Pending::SetLen { path, len, synced: false });
         Ok(())
     }
 }

@@ -190,7 +190,11 @@ impl Data {
         let named = key.clone();
         let replied = value.clone();
         let written = self.write(key, |record| {
-            if is_expected(expect, record) { Ok(value) } else { Err(record.cloned()) }
+            if is_expected(expect, record) || mutant!(FailedSwapWrites) {
+                Ok(value)
+            } else {
+                Err(record.cloned())
+            }
         })?;
         Ok(KeyValue {
             key: named,
@@ -240,8 +244,13 @@ impl Data {
 
     /// Removes `key`, and raises the revision if it was there.
     fn remove(&mut self, key: &Bytes) -> Option<Record> {
+        if mutant!(DeleteOfNothingIsAWrite) && !self.map.contains_key(key) {
+            self.revision += 1;
+        }
         let record = self.map.remove(key)?;
-        self.tally.remove(record.tally(key));
+        if !mutant!(HashKeepsWhatIsDeleted) {
+            self.tally.remove(record.tally(key));
+        }
         self.revision += 1;
         Some(record)
     }

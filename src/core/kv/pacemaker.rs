@@ -83,6 +83,7 @@ impl Pacemaker {
         }
         self.proposed = Some(now);
         let advance = elapsed.min(self.interval * MAX_ADVANCE_INTERVALS);
+        let advance = if mutant!(OutageAgesSessions) { elapsed } else { advance };
         let advance_ms = u64::try_from(advance.as_millis()).unwrap_or(u64::MAX);
         Some(Command::Clock { advance_ms }.encode())
     }

@@ -130,6 +130,7 @@ impl Sessions {
         self.clock_ms = self.clock_ms.saturating_add(advance_ms);
         while let Some((deadline_ms, id)) = self.deadlines.get_min().copied()
             && deadline_ms <= self.clock_ms
+            && !mutant!(SessionsNeverExpire)
         {
             self.deadlines.remove(&(deadline_ms, id));
             let session = self.map.remove(&id).expect("every deadline has its session");
@@ -155,7 +156,7 @@ impl Sessions {
         let session = self.map.get_mut(&id)?;
         self.tally.remove(session.tally());
         let deadline_ms = self.clock_ms.saturating_add(session.ttl_ms);
-        if deadline_ms != session.deadline_ms {
+        if deadline_ms != session.deadline_ms && !mutant!(SessionsAreNotRenewed) {
             self.deadlines.remove(&(session.deadline_ms, id));
             self.deadlines.insert((deadline_ms, id));
             session.deadline_ms = deadline_ms;
@@ -194,13 +195,19 @@ impl Session {
         if id == 0 {
             return Err(id_zero());
         }
-        if id <= self.forgotten {
+        if id <= self.forgotten && !mutant!(ForgottenIdsRunAgain) {
             return Err(stale(id, self.forgotten));
         }
         let result = match self.replies.get(&id) {
+            Some(_) if mutant!(DedupIsIgnored) => execute(),
+            Some(reply) if mutant!(RetryGetsAnothersReply) => {
+                let newest = self.replies.get_max().map_or(reply, |(_, newest)| newest);
+                newest.result.clone()
+            }
             Some(reply) => reply.result.clone(),
             None => self.cache(id, execute()),
         };
+        let acked = if mutant!(EachIdAcknowledgesThoseBelow) { id } else { acked };
         self.forget(acked.min(id - 1));
         self.keep_to_window();
         result

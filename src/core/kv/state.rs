@@ -81,6 +81,9 @@ impl StateMachine {
         op: WriteOp,
     ) -> OpResult {
         let Self { data, sessions, .. } = self;
+        if mutant!(ExpiredSessionsExecute) && !sessions.contains(session) {
+            return data.execute(op, value_bytes, index);
+        }
         sessions.once(session, id, acked, || data.execute(op, value_bytes, index))
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::message::Message;
+use crate::store::{LogStore, StoreError};
 use crate::types::{Entry, HardState, Index, NodeId, Term, Ticket};
 
 /// A fact or a request.
@@ -97,6 +98,26 @@ pub struct Persist {
     /// The messages that may leave only when all of this, and every `Persist` before it, is
     /// durable: votes, acknowledgements, requests of a new term. They are made nowhere else.
     pub then: Vec<(NodeId, Message)>,
+}
+
+impl Persist {
+    /// Stages all of it, in the one order in which a crash in the middle does no harm: the log
+    /// is never newer than the term that is saved before it.
+    ///
+    /// # Errors
+    /// The store's; fatal.
+    pub fn stage(&self, store: &mut dyn LogStore) -> Result<(), StoreError> {
+        if let Some(from) = self.truncate_from {
+            store.truncate_from(from)?;
+        }
+        if let Some(hard_state) = self.hard_state {
+            store.save_hard_state(hard_state)?;
+        }
+        if !self.entries.is_empty() {
+            store.append(&self.entries)?;
+        }
+        Ok(())
+    }
 }
 
 /// Entries that are committed and durable here, in order, without a gap.

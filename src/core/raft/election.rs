@@ -32,10 +32,16 @@ impl Node {
     /// only when that is durable (B1.3).
     fn campaign(&mut self, now: Moment) {
         self.hard_state = HardState { term: self.term().next(), vote: Some(self.config.id) };
+        if mutant!(CandidateForgetsItsOwnVote) {
+            self.hard_state.vote = None;
+        }
         self.leader = None;
         self.reset_election_deadline(now);
         self.note(Note::Campaigns { term: self.term() });
         self.role = Role::Candidate(Votes::new());
+        if mutant!(CandidateDoesNotAwaitItsSync) {
+            self.role = Role::Candidate(Votes::from([(self.config.id, true)]));
+        }
         for peer in self.others() {
             self.ask_for_vote(peer);
         }
@@ -50,7 +56,11 @@ impl Node {
                 self.send(peer, Message::PreVote { term: self.term().next(), last });
             }
             Role::Candidate(votes) if !votes.contains_key(&peer) => {
-                self.send_when_durable(peer, Message::RequestVote { term: self.term(), last });
+                let request = Message::RequestVote { term: self.term(), last };
+                if mutant!(CandidateDoesNotAwaitItsSync) {
+                    return self.send(peer, request);
+                }
+                self.send_when_durable(peer, request);
             }
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Follower | Role::Leader(_) => {}
         }
@@ -110,7 +120,8 @@ impl Node {
     pub(super) fn pre_vote_asked(&mut self, now: Moment, from: NodeId, term: Term, last: Position) {
         // Whom this node believes to be leader may ask: it has stepped down (B2.6).
         let live = self.hears_a_leader(now) && self.leader != Some(from);
-        let granted = !live && term > self.term() && last >= self.log.last();
+        let live = live && !mutant!(PreVoteWhileTheLeaderLives);
+        let granted = !live && term > self.term() && self.is_up_to_date(last);
         let term = if granted { term } else { self.term() };
         self.send(from, Message::PreVoteReply { term, granted });
     }
@@ -140,16 +151,27 @@ impl Node {
         }
         let free = match self.hard_state.vote {
             None => self.leader.is_none(),
-            Some(voted) => voted == from,
+            Some(voted) => voted == from || mutant!(VotesTwiceInATerm),
         };
-        let granted = term == self.term() && free && last >= self.log.last();
+        let granted = term == self.term() && free && self.is_up_to_date(last);
         if granted && self.hard_state.vote.is_none() {
             self.hard_state.vote = Some(from);
             self.reset_election_deadline(now);
             self.note(Note::Voted { term, candidate: from });
         }
         let reply = Message::RequestVoteReply { term: self.term(), granted };
+        if mutant!(VoteLeavesBeforeItsSync) {
+            return self.send(from, reply);
+        }
         self.send_when_durable(from, reply);
+    }
+
+    /// Whether a candidate's log lacks nothing that this one has (Raft §5.4.1).
+    fn is_up_to_date(&self, last: Position) -> bool {
+        let own = self.log.last();
+        last >= own
+            || mutant!(ComparesLastIndexOnly) && last.index >= own.index
+            || mutant!(ComparesLastTermOnly) && last.term >= own.term
     }
 
     pub(super) fn vote_answered(&mut self, now: Moment, from: NodeId, granted: bool) {
@@ -170,6 +192,8 @@ impl Node {
             }
             self.hard_state = HardState { term, vote: None };
             self.reset_election_deadline(now);
+        } else if mutant!(VoteErasedOnStepDown) {
+            self.hard_state.vote = None;
         }
         self.role = Role::Follower;
         self.leader = leader;

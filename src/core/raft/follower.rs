@@ -17,6 +17,11 @@ impl Node {
         }
         match message {
             Message::PreVote { term, last } => self.pre_vote_asked(now, from, term, last),
+            Message::PreVoteReply { granted, .. }
+                if mutant!(PreVoteCountsAsVote) && matches!(self.role, Role::Candidate(_)) =>
+            {
+                self.vote_answered(now, from, granted);
+            }
             Message::PreVoteReply { term, granted } => {
                 self.pre_vote_answered(now, from, term, granted);
             }
@@ -53,11 +58,18 @@ impl Node {
             | Message::RequestVoteReply { .. }
             | Message::AppendEntriesReply { .. }
             | Message::HeartbeatReply { .. } => {
-                if theirs > ours {
+                if theirs > ours && !mutant!(HigherTermInRepliesIsIgnored) {
                     self.follow(now, theirs, None);
                 }
                 // A refused pre-vote of an older term still counts as an answer.
-                theirs == ours || matches!(message, Message::PreVoteReply { .. })
+                theirs == ours
+                    || matches!(message, Message::PreVoteReply { .. })
+                    || mutant!(CountsVotesOfOlderTerms)
+                        && matches!(message, Message::RequestVoteReply { .. })
+                    || mutant!(AcksOfOlderTermsCount)
+                        && matches!(message, Message::AppendEntriesReply { .. })
+                    || mutant!(RoundsOfOlderTermsConfirm)
+                        && matches!(message, Message::HeartbeatReply { .. })
             }
             Message::AppendEntries { prev, .. } if theirs < ours => {
                 let outcome = AppendOutcome::Rejected(Position::default());
@@ -67,6 +79,7 @@ impl Node {
             }
             Message::Heartbeat { round, .. } if theirs < ours => {
                 let last = self.log.last().index;
+                let ours = if mutant!(DeposedLeaderIsConfirmed) { theirs } else { ours };
                 self.send(from, Message::HeartbeatReply { term: ours, round: *round, last });
                 false
             }
@@ -100,8 +113,12 @@ impl Node {
         let outcome = if self.matches(prev) {
             self.store(entries);
             // Not its last index: what lies behind may conflict (B5.3).
+            if mutant!(FollowerCommitIsUnclamped) {
+                self.set_commit(commit.min(self.log.last().index));
+            }
             self.set_commit(commit.min(matched));
-            AppendOutcome::Accepted(matched)
+            let last = self.log.last().index;
+            AppendOutcome::Accepted(if mutant!(AcksItsLastIndex) { last } else { matched })
         } else {
             AppendOutcome::Rejected(
                 self.log
@@ -109,12 +126,17 @@ impl Node {
             )
         };
         let reply = Message::AppendEntriesReply { term: self.term(), prev: prev.index, outcome };
+        if mutant!(AcksBeforeItsSync) {
+            return self.send(from, reply);
+        }
         self.send_when_durable(from, reply);
     }
 
     /// Whether the log holds `prev`; the compacted prefix is committed and so matches (B4.1).
     fn matches(&self, prev: Position) -> bool {
-        prev.index <= self.log.base().index || self.log.term_at(prev.index) == Some(prev.term)
+        prev.index <= self.log.base().index
+            || self.log.term_at(prev.index) == Some(prev.term)
+            || mutant!(MatchesByIndexOnly) && prev.index <= self.log.last().index
     }
 
     /// Adds what is new. Entries that are there already stay, and so does what lies behind
@@ -125,7 +147,9 @@ impl Node {
                 continue;
             }
             match self.log.term_at(entry.index) {
-                Some(term) if term == entry.term => continue,
+                Some(term) if term == entry.term && !mutant!(TruncatesAlways) => continue,
+                Some(_) if mutant!(TruncatesAlways) && entry.index <= self.commit => continue,
+                Some(_) if mutant!(KeepsConflictingEntries) => continue,
                 Some(_) => self.truncate(entry.index),
                 None => {}
             }

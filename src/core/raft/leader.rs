@@ -70,7 +70,9 @@ impl Node {
         self.leader = Some(self.config.id);
         self.note(Note::Leads { term: self.term(), from: last.next() });
         // Entries of earlier terms commit with this one, never by counting (Raft §5.4.2).
-        self.append_own(Payload::Noop);
+        if !mutant!(NoNoop) {
+            self.append_own(Payload::Noop);
+        }
     }
 
     fn append_own(&mut self, payload: Payload) -> Entry {
@@ -141,7 +143,9 @@ impl Node {
         leader.round += 1;
         let round = leader.round;
         for (peer, progress) in &leader.progress {
-            let commit = commit.min(progress.match_index);
+            let known =
+                if mutant!(HeartbeatCommitIsUnclamped) { commit } else { progress.match_index };
+            let commit = commit.min(known);
             self.out.messages.push((*peer, Message::Heartbeat { term, commit, round }));
         }
     }
@@ -201,10 +205,18 @@ impl Node {
                     index <= last,
                     "node {from} acknowledges {index}, beyond this log's {last}"
                 );
-                progress.accepted(index);
+                let sent = progress.next_index.previous();
+                progress.accepted(if mutant!(MatchIsWhatWasSent) {
+                    index.max(sent)
+                } else {
+                    index
+                });
                 self.advance_commit();
             }
             AppendOutcome::Rejected(hint) => {
+                if mutant!(RejectionRaisesMatch) {
+                    progress.match_index = progress.match_index.max(hint.index.min(last));
+                }
                 if progress.is_current_rejection(prev) {
                     let next = self.log.last_at_or_below(hint).index.next();
                     if let Some(progress) = self.contacted(now, from) {
@@ -232,6 +244,8 @@ impl Node {
     /// Commits what a quorum holds durably, counting only entries of this term (rule 5).
     pub(super) fn advance_commit(&mut self) {
         let durable = self.log.durable();
+        let durable =
+            if mutant!(LeaderCountsItselfUnsynced) { self.log.last().index } else { durable };
         let own = self.config.id;
         let Role::Leader(leader) = &mut self.role else { return };
         let mut held: Vec<Index> = self
@@ -252,12 +266,17 @@ impl Node {
         // nor its no-op.
         let counted = self.commit.max(leader.term_start).min(reached);
         let bytes = self.log.weight(counted, reached);
-        leader.uncommitted_bytes -= bytes;
+        leader.uncommitted_bytes -= if mutant!(UncommittedIsNeverReleased) { 0 } else { bytes };
         self.set_commit(reached);
     }
 
     /// The tickets of everything up to `index`, which is about to be applied.
     pub(super) fn take_waiting(&mut self, index: Index) -> Vec<(Index, Ticket)> {
+        #[cfg(feature = "mutants")]
+        if !self.kept.is_empty() {
+            let later = self.kept.split_off(&index.next());
+            return std::mem::replace(&mut self.kept, later).into_iter().collect();
+        }
         let Role::Leader(leader) = &mut self.role else { return vec![] };
         let later = leader.waiting.split_off(&index.next());
         std::mem::replace(&mut leader.waiting, later).into_iter().collect()
@@ -266,7 +285,7 @@ impl Node {
     /// Check-quorum, and the disk's part of it (rule 7).
     pub(super) fn judge_leadership(&mut self, now: Moment, absent: bool) {
         let timeout = self.config.election_timeout;
-        if self.disk_waits(now) >= timeout {
+        if self.disk_waits(now) >= timeout && !mutant!(LeadsWithAStalledDisk) {
             self.step_down(now, StepDownReason::DiskStalled);
             return;
         }
@@ -276,7 +295,7 @@ impl Node {
         if absent {
             leader.grace = grace;
         }
-        if now.since(heard) >= timeout && now >= leader.grace {
+        if now.since(heard) >= timeout && now >= leader.grace && !mutant!(NoCheckQuorum) {
             self.step_down(now, StepDownReason::NoQuorum);
         }
     }
@@ -310,10 +329,16 @@ impl Node {
         let Role::Leader(leader) = std::mem::replace(&mut self.role, Role::Follower) else {
             return;
         };
+        #[cfg(feature = "mutants")]
+        if mutant!(WaiterIsKnownByIndexOnly) {
+            self.kept.extend(leader.waiting.clone());
+        }
         let unknown = leader.waiting.len();
         self.note(Note::SteppedDown { term: self.term(), why, unknown });
-        let writes = leader.waiting.into_values().map(|ticket| (ticket, Refusal::Unknown));
-        self.out.refused.extend(writes);
+        let says = if mutant!(LostWritesAreRefused) { Refusal::NoLeader } else { Refusal::Unknown };
+        let writes = leader.waiting.into_values().map(|ticket| (ticket, says));
+        let writes = writes.filter(|_| !mutant!(WaitersAreForgotten));
+        self.out.refused.extend(writes.filter(|_| !mutant!(WaiterIsKnownByIndexOnly)));
         let reads = leader.reads.into_tickets().into_iter();
         self.out.refused.extend(reads.map(|ticket| (ticket, Refusal::NoLeader)));
     }
@@ -323,7 +348,7 @@ impl Node {
         if let Role::Leader(leader) = &mut self.role
             && let Some(progress) = leader.progress.get_mut(&peer)
         {
-            progress.connected = true;
+            progress.connected = !mutant!(ReturningPeerIsNotServed);
             if progress.state != ProgressState::Snapshot {
                 progress.probe_from(progress.next_index);
             }

@@ -37,6 +37,9 @@ pub struct Node {
     pub(super) disk: Disk,
     pub(super) applying: Applying,
     last_drain: Moment,
+    /// Who waited on a leadership that ended (`WaiterIsKnownByIndexOnly`).
+    #[cfg(feature = "mutants")]
+    pub(super) kept: BTreeMap<Index, Ticket>,
 }
 
 /// What a node is in its term.
@@ -133,6 +136,8 @@ impl Node {
                 bytes: 0,
             },
             last_drain: now,
+            #[cfg(feature = "mutants")]
+            kept: BTreeMap::new(),
             log,
             config,
         };
@@ -172,7 +177,8 @@ impl Node {
         self.judge_deadlines(now);
         self.lead(now);
         let messages_wait = self.disk.handed != self.disk.durable || self.hard_state_changed();
-        if messages_wait {
+        let messages_wait = messages_wait && !mutant!(VoteLeavesBeforeItsSync);
+        if messages_wait && !mutant!(CandidateDoesNotAwaitItsSync) {
             // No message of a term leaves before the term is durable (rule 1).
             let messages = std::mem::take(&mut self.out.messages);
             self.out.then.extend(messages);
@@ -240,7 +246,9 @@ impl Node {
         assert!(from > self.commit, "conflict at {from}, at or below the commit {}", self.commit);
         let count = self.log.truncate_from(from);
         for outstanding in &mut self.disk.outstanding {
-            outstanding.last = outstanding.last.min(from.previous());
+            if !mutant!(LateSyncSpeaksForReplacedEntries) {
+                outstanding.last = outstanding.last.min(from.previous());
+            }
         }
         if from <= self.disk.handed_last {
             self.disk.handed_last = from.previous();
@@ -266,7 +274,8 @@ impl Node {
     }
 
     fn persisted(&mut self, now: Moment, seq: u64) {
-        while self.disk.outstanding.front().is_some_and(|oldest| oldest.seq <= seq) {
+        let any = mutant!(AnySyncSpeaksForAll);
+        while self.disk.outstanding.front().is_some_and(|oldest| oldest.seq <= seq || any) {
             let done = self.disk.outstanding.pop_front().expect("the front was just looked at");
             self.disk.durable = done.hard_state;
             self.log.set_durable(done.last);
@@ -283,7 +292,7 @@ impl Node {
         self.applying.applied = self.applying.applied.max(index);
         while self.applying.outstanding.front().is_some_and(|(last, _)| *last <= index) {
             let (_, bytes) = self.applying.outstanding.pop_front().expect("just looked at");
-            self.applying.bytes -= bytes;
+            self.applying.bytes -= if mutant!(ApplyRoomIsNeverFreed) { 0 } else { bytes };
         }
     }
 
@@ -342,7 +351,7 @@ impl Node {
         let entries = self.log.slice(self.applying.handed, to, usize::MAX, room);
         let last = entries.last()?.index;
         let bytes = entries.iter().map(crate::types::Entry::weight).sum();
-        self.applying.handed = last;
+        self.applying.handed = if mutant!(ApplySkipsWhatDidNotFit) { to } else { last };
         self.applying.bytes += bytes;
         self.applying.outstanding.push_back((last, bytes));
         Some(Apply { entries, waiting: self.take_waiting(last) })

@@ -112,7 +112,7 @@ impl Progress {
         self.next_index = self.next_index.max(self.match_index.next());
         while self.flights.front().is_some_and(|flight| flight.last <= self.match_index) {
             let flight = self.flights.pop_front().expect("the front was just looked at");
-            self.flight_bytes -= flight.bytes;
+            self.flight_bytes -= if mutant!(InflightIsNeverFreed) { 0 } else { flight.bytes };
         }
         self.probe = None;
         if self.state == ProgressState::Probe {
@@ -148,6 +148,8 @@ impl Progress {
         let lost =
             |flight: &Flight| flight.round < round && (last < flight.last || flight.sent < overdue);
         match self.state {
+            ProgressState::Probe if mutant!(LostProbeIsNotRepeated) => {}
+            ProgressState::Replicate if mutant!(LostAppendIsNotRepeated) => {}
             ProgressState::Probe if self.probe.as_ref().is_some_and(lost) => self.probe = None,
             ProgressState::Replicate if self.flights.front().is_some_and(lost) => {
                 self.probe_from(self.match_index.next());

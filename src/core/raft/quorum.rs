@@ -12,7 +12,7 @@ pub(crate) fn reached<T: Ord + Copy + Default>(values: &mut [T]) -> T {
         return T::default();
     }
     // With n voters sorted downwards, place n/2 (from 0) is reached by n/2 + 1 of them.
-    let middle = values.len() / 2;
+    let middle = (values.len() - usize::from(mutant!(HalfIsAQuorum))) / 2;
     *values.select_nth_unstable_by(middle, |a, b| b.cmp(a)).1
 }
 

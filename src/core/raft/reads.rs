@@ -41,6 +41,10 @@ impl Node {
     pub(super) fn read(&mut self, tickets: Vec<Ticket>) {
         match (&mut self.role, self.leader) {
             (Role::Leader(leader), _) => leader.reads.queued.extend(tickets),
+            (_, _) if mutant!(FollowerServesReads) => {
+                let commit = self.commit;
+                self.out.reads.extend(tickets.into_iter().map(|ticket| (ticket, commit)));
+            }
             (_, leader) => {
                 let refusal = leader.map_or(Refusal::NoLeader, Refusal::NotLeader);
                 self.out.refused.extend(tickets.into_iter().map(|ticket| (ticket, refusal)));
@@ -51,13 +55,16 @@ impl Node {
     /// Puts the queued reads into a new round, unless the term has no commit yet (B6.1).
     pub(super) fn start_read_round(&mut self) {
         let commit = self.commit;
+        let applied = self.applied_index();
         let Role::Leader(leader) = &mut self.role else { return };
-        if leader.reads.queued.is_empty() || commit < leader.term_start {
+        let settled = commit >= leader.term_start || mutant!(ReadBeforeTheNoop);
+        if leader.reads.queued.is_empty() || !settled {
             return;
         }
         let tickets = std::mem::take(&mut leader.reads.queued);
-        let number = leader.round + 1;
-        leader.reads.rounds.push_back(Round { number, index: commit, tickets });
+        let number = leader.round + u64::from(!mutant!(ReadConfirmedByAnEarlierRound));
+        let index = if mutant!(ReadAtTheAppliedIndex) { applied } else { commit };
+        leader.reads.rounds.push_back(Round { number, index, tickets });
         self.beat();
     }
 
@@ -76,6 +83,7 @@ impl Node {
             })
             .collect();
         let confirmed = quorum::reached(&mut answered);
+        let confirmed = if mutant!(ReadWithoutARound) { leader.round } else { confirmed };
         while leader.reads.rounds.front().is_some_and(|round| round.number <= confirmed) {
             let round = leader.reads.rounds.pop_front().expect("the front was just looked at");
             let ready = round.tickets.into_iter().map(|ticket| (ticket, round.index));

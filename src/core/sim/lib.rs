@@ -1,4 +1,15 @@
 //! The proof: a whole cluster in one deterministic process, and what watches it.
 
+pub mod chance;
+pub mod coverage;
+pub mod facts;
 pub mod history;
+pub mod invariants;
+pub mod known;
+pub mod oracle;
+pub mod plan;
 pub mod search;
+pub mod shrink;
+pub mod story;
+pub mod watch;
+pub mod world;

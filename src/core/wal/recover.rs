@@ -15,17 +15,22 @@ use crate::types::{Entry, HardState, Index, Position};
 /// What the segments hold, and where writing goes on.
 pub(super) struct Found {
     pub(super) recovered: Recovered,
-    /// The last segment; `None` where a new one is to be begun.
-    pub(super) open: Option<Open>,
+    /// The last segment; `None` where there is none.
+    pub(super) tail: Option<Tail>,
     /// The sequence number of the next new segment.
     pub(super) next_sequence: u64,
     /// The bytes of all segments.
     pub(super) bytes: u64,
 }
 
-/// A segment that is not sealed.
-pub(super) struct Open {
+/// The last segment.
+pub(super) struct Tail {
     pub(super) sequence: u64,
+    /// It is full: the next record goes into a new one.
+    pub(super) sealed: bool,
+    /// A record says that the segment was durable up to here. What lies behind was read, and may
+    /// be nowhere but in the kernel's memory.
+    pub(super) vouched: u64,
     /// Where the next record goes, and what it is chained to.
     pub(super) end: u64,
     pub(super) chain: u64,
@@ -41,7 +46,7 @@ pub(super) fn recover(fs: &dyn Fs, options: &Options) -> Result<Found, StoreErro
     let mut state = State::default();
     let mut found = Found {
         recovered: Recovered::default(),
-        open: None,
+        tail: None,
         next_sequence: sequences.last().map_or(1, |last| last + 1),
         bytes: 0,
     };
@@ -59,7 +64,7 @@ pub(super) fn recover(fs: &dyn Fs, options: &Options) -> Result<Found, StoreErro
             continue;
         };
         segment.check_sequel(place == 0, &header, &mut state)?;
-        found.open = segment.read(&mut state, &mut found.recovered.torn)?;
+        found.tail = Some(segment.read(&mut state, &mut found.recovered.torn)?);
     }
     found.recovered.hard_state = state.hard_state;
     found.recovered.base = state.base;
@@ -163,6 +168,9 @@ impl State {
     }
 
     fn truncate(&mut self, from: Index) -> Result<(), &'static str> {
+        if mutant!(WalTruncationIsNotReplayed) {
+            return Ok(());
+        }
         if from <= self.base.index || from > self.last().index.next() {
             return Err("a truncation outside the log");
         }
@@ -230,6 +238,9 @@ impl Segment {
             state.hard_state = header.hard_state;
             return Ok(());
         }
+        if mutant!(WalHeaderForgetsTheVote) {
+            state.hard_state = header.hard_state;
+        }
         if header.base != state.last() || header.hard_state != state.hard_state || !state.sealed {
             return Err(self.damaged(0, "it does not go on where the segment before it ends"));
         }
@@ -237,30 +248,31 @@ impl Segment {
         Ok(())
     }
 
-    /// Takes in the records; where writing goes on, unless the segment is sealed.
-    fn read(
-        &self,
-        state: &mut State,
-        torn: &mut Option<TornTail>,
-    ) -> Result<Option<Open>, StoreError> {
+    /// Takes in the records; gives where writing goes on.
+    fn read(&self, state: &mut State, torn: &mut Option<TornTail>) -> Result<Tail, StoreError> {
         let mut offset = HEADER;
         let mut chain = checksum_of_header(&self.file);
+        let mut vouched = 0;
         while !state.sealed
             && let Some(record) = decode_record(&self.file, offset, self.seed)
-            && record.chain == chain
+            && (record.chain == chain || mutant!(WalOldTailComesBack))
         {
             state.take(&record).map_err(|what| self.damaged(offset, what))?;
             offset += record.size;
             chain = record.checksum;
+            vouched = vouched.max(record.synced);
         }
+        let end = offset as u64;
+        let (sequence, length) = (self.sequence, self.file.len() as u64);
         if state.sealed {
-            return Ok(None);
+            return Ok(Tail { sequence, sealed: true, vouched, end, chain, length, dirty: false });
         }
         if !self.last {
             return Err(self.damaged(offset, "it ends without a seal, and another segment follows"));
         }
         if let Some(vouched) = self.whole_records(offset).map(|record| record.synced).max()
-            && vouched > offset as u64
+            && (vouched > offset as u64 || mutant!(WalTornTailIsRefused))
+            && !mutant!(WalDamageIsCut)
         {
             return Err(self.damaged(
                 offset,
@@ -273,13 +285,7 @@ impl Segment {
         if dirty {
             *torn = Some(TornTail { path: self.path.clone(), offset: offset as u64 });
         }
-        Ok(Some(Open {
-            sequence: self.sequence,
-            end: offset as u64,
-            chain,
-            length: self.file.len() as u64,
-            dirty,
-        }))
+        Ok(Tail { sequence, sealed: false, vouched, end, chain, length, dirty })
     }
 
     /// Every whole record at or behind an offset, chained or not. Records begin at multiples

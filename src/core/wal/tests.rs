@@ -305,7 +305,11 @@ proptest! {
         let (mut wal, _) = open(&fs, 5_000).unwrap();
         wal.append(&[entry(1, 1, 300), entry(2, 1, 200)]).unwrap();
         wal.sync().unwrap();
-        let faults = Faults { write_error_in: fail_write, sync_error_in: fail_sync, space_left: None };
+        let faults = Faults {
+            write_error_in: fail_write,
+            sync_error_in: fail_sync,
+            ..Faults::default()
+        };
         fs.set_faults(faults);
         wal.append(&[entry(3, 1, bytes)]).unwrap();
         let synced = wal.sync().is_ok();

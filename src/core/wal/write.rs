@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::format::{
     self, HEADER, Header, Kind, encode_entry, encode_hard_state, encode_record, record_size,
 };
-use super::recover::{Found, Open, checksum_of_header, io, recover};
+use super::recover::{Found, Tail, checksum_of_header, io, recover};
 use super::{Options, Recovered};
 use crate::fs::{File, Fs};
 use crate::store::{LogStore, StoreError};
@@ -66,12 +66,16 @@ impl Wal {
     /// is not there any more, `Io` where the disk fails. Nothing is changed then.
     pub fn open(fs: Arc<dyn Fs>, options: Options) -> Result<(Self, Recovered), StoreError> {
         fs.create_dir(format::DIR).map_err(|error| io("create", format::DIR, &error))?;
-        let Found { recovered, open, next_sequence, bytes } = recover(&*fs, &options)?;
+        let Found { recovered, tail, next_sequence, bytes } = recover(&*fs, &options)?;
         let last = recovered.entries.last().map_or(recovered.base, Entry::position);
-        let (segment, next_sequence, sealed_bytes) = match open {
-            Some(open) => {
-                let sealed = bytes - open.length;
-                (Segment::reopen(&*fs, &options, &open)?, next_sequence, sealed)
+        let reopened = match &tail {
+            Some(tail) => Segment::reopen(&*fs, &options, tail)?,
+            None => None,
+        };
+        let (segment, next_sequence, sealed_bytes) = match reopened {
+            Some(segment) => {
+                let sealed = bytes - segment.length.min(bytes);
+                (segment, next_sequence, sealed)
             }
             None => {
                 let header = header(&options, next_sequence, last, recovered.hard_state);
@@ -152,8 +156,14 @@ impl Wal {
         let Segment { chain, synced, seed, .. } = self.segment;
         let chain = encode_record(&mut seal, Kind::Seal, &[], chain, synced, seed);
         self.segment.write(&seal, chain)?;
-        self.segment.sync()?;
-        let (last, hard_state) = self.staged.before.unwrap_or((self.last, self.hard_state));
+        if !mutant!(WalSealIsNotSynced) {
+            self.segment.sync()?;
+        }
+        let now = (self.last, self.hard_state);
+        let before = self.staged.before.filter(|_| !mutant!(WalHeaderTellsWhatIsStaged));
+        let (last, hard_state) = before.unwrap_or(now);
+        let vote = hard_state.vote.filter(|_| !mutant!(WalHeaderForgetsTheVote));
+        let hard_state = HardState { vote, ..hard_state };
         let header = header(&self.options, self.next_sequence, last, hard_state);
         let next = Segment::create(&*self.fs, &self.options, &header)?;
         self.sealed_bytes += self.segment.length;
@@ -189,28 +199,41 @@ impl Segment {
         }
         file.write_at(0, &first).map_err(failed)?;
         file.sync().map_err(failed)?;
-        fs.sync_dir(format::DIR).map_err(failed)?;
+        if !mutant!(WalSegmentNameIsNotSynced) {
+            fs.sync_dir(format::DIR).map_err(failed)?;
+        }
         let (end, chain) = (HEADER as u64, checksum_of_header(&bytes));
         let seed = format::seed(&options.identity, header.sequence);
         Ok(Self { path, file, end, chain, synced: end, length, seed })
     }
 
-    /// Goes on with a segment; a torn tail is cleared first, durably, so that no later crash
-    /// can bring a part of it back.
-    fn reopen(fs: &dyn Fs, options: &Options, open: &Open) -> Result<Self, StoreError> {
-        let path = format::path(open.sequence);
+    /// Makes the last segment durable as it was read, and goes on with it unless it is sealed.
+    ///
+    /// A torn tail is cleared, so that no later crash can bring a part of it back. What no
+    /// record vouches for is written again: it may be in the kernel's memory only, and after a
+    /// sync that failed the kernel takes it for written, so that syncing again does nothing.
+    fn reopen(fs: &dyn Fs, options: &Options, tail: &Tail) -> Result<Option<Self>, StoreError> {
+        let path = format::path(tail.sequence);
         let failed = |error: std::io::Error| io("open", &path, &error);
         let mut file = fs.open(&path, false).map_err(failed)?;
-        let mut length = open.length;
-        if open.dirty {
-            file.set_len(open.end).map_err(failed)?;
-            length = open.end;
+        let mut length = tail.length;
+        if tail.dirty && !mutant!(WalOldTailComesBack) {
+            file.set_len(tail.end).map_err(failed)?;
+            length = tail.end;
         }
-        // What was read may still be only in memory; it counts as durable from here on.
-        file.sync().map_err(failed)?;
+        if !mutant!(WalTrustsWhatItReads) {
+            let unsure = usize::try_from(tail.end - tail.vouched).unwrap_or(usize::MAX);
+            let mut bytes = vec![0; unsure];
+            let read = file.read_at(tail.vouched, &mut bytes).map_err(failed)?;
+            assert!(read == unsure, "{path} is shorter than it was a moment ago");
+            file.write_at(tail.vouched, &bytes).map_err(failed)?;
+            file.sync().map_err(failed)?;
+        }
         fs.sync_dir(format::DIR).map_err(failed)?;
-        let seed = format::seed(&options.identity, open.sequence);
-        Ok(Self { path, file, end: open.end, chain: open.chain, synced: open.end, length, seed })
+        let seed = format::seed(&options.identity, tail.sequence);
+        let (end, chain) = (tail.end, tail.chain);
+        let segment = Self { path, file, end, chain, synced: end, length, seed };
+        Ok((!tail.sealed).then_some(segment))
     }
 
     /// Makes room for `bytes` more, in steps of zeros.
@@ -237,7 +260,9 @@ impl Segment {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        self.file.sync().map_err(|error| io("sync", &self.path, &error))?;
+        if !mutant!(WalDoesNotSync) {
+            self.file.sync().map_err(|error| io("sync", &self.path, &error))?;
+        }
         self.synced = self.end;
         Ok(())
     }
@@ -288,10 +313,16 @@ impl LogStore for Wal {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         self.usable()?;
-        if self.staged.records.is_empty() {
+        let waits = |(kind, _): &(Kind, usize)| {
+            !mutant!(WalTermAloneIsNotSynced) || *kind != Kind::HardState
+        };
+        if !self.staged.records.iter().any(waits) {
             return Ok(());
         }
         let flushed = self.flush();
+        if mutant!(WalSwallowsAnError) {
+            return Ok(());
+        }
         self.failed = flushed.clone().err();
         flushed
     }

@@ -1,0 +1,166 @@
+//! What must happen now and then, or the proof proves little. A campaign in which one of these
+//! never happened fails.
+
+macro_rules! sometimes {
+    ($($(#[doc = $doc:literal])+ $name:ident,)*) => {
+        /// Something that a campaign must have seen.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Sometimes { $($(#[doc = $doc])+ $name,)* }
+
+        impl Sometimes {
+            /// All of them.
+            pub const ALL: &'static [Sometimes] = &[$(Sometimes::$name,)*];
+
+            /// What it is, in words.
+            #[must_use]
+            pub fn words(self) -> &'static str {
+                match self { $(Sometimes::$name => concat!($($doc),+).trim_ascii(),)* }
+            }
+        }
+    };
+}
+
+sometimes! {
+    /// a leader was elected
+    LeaderElected,
+    /// a leader followed another that had committed something
+    LeaderChanged,
+    /// two leaders of different terms were alive at once
+    TwoLeadersAlive,
+    /// a candidate campaigned again without having won
+    ElectionRepeated,
+    /// a pre-vote was refused
+    PreVoteRefused,
+    /// a vote was refused
+    VoteRefused,
+    /// a leader stepped down because it heard no quorum
+    NoQuorumStepDown,
+    /// a leader stepped down because its disk hung
+    DiskStalledStepDown,
+    /// a leader stepped down because it saw a higher term
+    HigherTermStepDown,
+    /// a leader stepped down because it was told to
+    AskedStepDown,
+    /// writes ended as unknown at a leader that stepped down
+    WritesEndedUnknown,
+    /// an append was rejected
+    AppendRejected,
+    /// a conflicting tail was removed
+    ConflictTruncated,
+    /// a conflicting tail of several terms was removed
+    SeveralTermsTruncated,
+    /// a tail that was durable was removed
+    DurableTailTruncated,
+    /// an append carried as many entries as one may
+    BatchFull,
+    /// a message of long ago arrived again
+    OldMessageReplayed,
+    /// a message of long ago arrived in a later term
+    OldMessageOfAnOlderTerm,
+    /// a torn tail was cut at a start
+    TornTailCut,
+    /// more than was known to be durable was found at a start
+    UnsyncedSurvived,
+    /// something that was handed to the log was lost with a crash
+    UnsyncedLost,
+    /// a log of several segments was recovered
+    SegmentsRecovered,
+    /// damage of what was synced was noticed at a start
+    DamageNoticed,
+    /// a failed sync ended a node
+    SyncErrorEnded,
+    /// a failed write ended a node
+    WriteErrorEnded,
+    /// a full disk ended a node
+    FullDiskEnded,
+    /// a node ended after a drain, before anything of it was done
+    EndedDrained,
+    /// a node ended between two messages
+    EndedBetweenMessages,
+    /// a node ended before anything handed to the log was written
+    EndedHanded,
+    /// a node ended in the middle of a sync
+    EndedInSync,
+    /// a node ended after a sync, before anyone knew
+    EndedSynced,
+    /// a node ended between two messages that had waited for a sync
+    EndedBetweenPromises,
+    /// a node ended before its core heard of a sync
+    EndedPromised,
+    /// a node ended in the middle of applying
+    EndedBetweenApplies,
+    /// a node ended before anyone heard what was applied
+    EndedApplied,
+    /// a node ended right after its start
+    EndedStarted,
+    /// a call was answered while a node was down
+    ServedWithoutAll,
+    /// a read was refused by a leader that stepped down
+    ReadRefusedOnStepDown,
+    /// a write was refused because too much was uncommitted
+    Overloaded,
+    /// a client was sent to the leader
+    SentToLeader,
+    /// a client resumed its session on another connection
+    SessionResumed,
+    /// a retried write was answered from its session
+    RetryAnswered,
+    /// a retried write was answered from its session in a later term
+    RetryAnsweredInALaterTerm,
+    /// a session expired
+    SessionExpired,
+    /// a session was refused because there were too many
+    SessionsFull,
+    /// a write whose outcome was unknown had happened
+    UnknownHappened,
+    /// a write whose outcome was unknown had not happened
+    UnknownDidNotHappen,
+    /// a compare-and-swap found something else
+    SwapRefused,
+    /// an append would have made a value too large
+    AppendTooLarge,
+    /// an increment met what is no number
+    NotANumber,
+    /// the cluster was whole again after all had healed
+    WholeAgain,
+    /// a quorum served alone in the end
+    QuorumServedAlone,
+}
+
+/// How often each of them happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coverage(Vec<u64>);
+
+impl Default for Coverage {
+    fn default() -> Self {
+        Self(vec![0; Sometimes::ALL.len()])
+    }
+}
+
+impl Coverage {
+    /// It happened.
+    pub fn hit(&mut self, what: Sometimes) {
+        if let Some(count) = self.0.get_mut(what as usize) {
+            *count += 1;
+        }
+    }
+
+    /// How often it happened.
+    #[must_use]
+    pub fn count(&self, what: Sometimes) -> u64 {
+        self.0.get(what as usize).copied().unwrap_or(0)
+    }
+
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Coverage) {
+        for (count, more) in self.0.iter_mut().zip(&other.0) {
+            *count += more;
+        }
+    }
+
+    /// What never happened.
+    #[must_use]
+    pub fn missing(&self) -> Vec<Sometimes> {
+        Sometimes::ALL.iter().copied().filter(|what| self.count(*what) == 0).collect()
+    }
+}

@@ -1,0 +1,137 @@
+//! What happens in a simulated cluster, as the invariants hear of it.
+//!
+//! The world tells one [`Fact`] after the other, in the order of true time, to
+//! [`crate::invariants::Invariants`]; it keeps [`crate::known::Known`] up to date with each
+//! and asks every invariant. Facts are about what left a process or reached a disk, never
+//! about what a process intends.
+
+use bytes::Bytes;
+use quorate_core::client::Outcome;
+use quorate_core::raft::{Message, Persist, Refusal, Status};
+use quorate_core::types::{Entry, HardState, Index, Moment, NodeId, Ticket};
+use quorate_core::wire::client::{Op, OpResult};
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact<'a> {
+    /// A node's process starts, from what it found on its disk. All nodes start once at the
+    /// beginning, with equal first entries.
+    Started {
+        /// The node.
+        node: NodeId,
+        /// The term and vote it recovered.
+        hard_state: HardState,
+        /// The log it recovered, from index 1.
+        log: &'a [Entry],
+    },
+    /// A node's process ended: it answers nobody any more, and every ticket of it is void.
+    Stopped {
+        /// The node.
+        node: NodeId,
+        /// Its disk is lost, too (wiped, or damaged beyond what recovery may accept): the
+        /// node does not come back.
+        for_good: bool,
+    },
+    /// A node was asked for something by one of its clients.
+    Asked {
+        /// The node.
+        node: NodeId,
+        /// How the node names the request.
+        ticket: Ticket,
+        /// The command to append; `None` for a linearizable read.
+        command: Option<&'a Bytes>,
+    },
+    /// A drain handed out what is to be made durable. From here on this is the node's log in
+    /// memory, and its term and vote.
+    Staged {
+        /// The node.
+        node: NodeId,
+        /// What.
+        persist: &'a Persist,
+    },
+    /// A drain is over, and this is what the node says of itself.
+    Drained {
+        /// The node.
+        node: NodeId,
+        /// Its own clock.
+        now: Moment,
+        /// Its word.
+        status: &'a Status,
+    },
+    /// A staged `Persist` is durable; told in order of `seq`, before its `then` leaves.
+    Durable {
+        /// The node.
+        node: NodeId,
+        /// What.
+        persist: &'a Persist,
+    },
+    /// A message leaves a node. It may never arrive.
+    Sent {
+        /// The sender.
+        from: NodeId,
+        /// The receiver.
+        to: NodeId,
+        /// The message.
+        message: &'a Message,
+    },
+    /// A node's state machine applied an entry.
+    Applied {
+        /// The node.
+        node: NodeId,
+        /// The entry.
+        entry: &'a Entry,
+        /// Who waited for it on this node.
+        waiter: Option<Ticket>,
+        /// What the command gave; `None` for an entry that bears none.
+        result: Option<&'a OpResult>,
+        /// The hash of the node's state afterwards.
+        hash: u64,
+    },
+    /// A node allows a read, as soon as it has applied `index`.
+    Released {
+        /// The node.
+        node: NodeId,
+        /// The read.
+        ticket: Ticket,
+        /// The read point.
+        index: Index,
+    },
+    /// A node refuses a request.
+    Refused {
+        /// The node.
+        node: NodeId,
+        /// The request.
+        ticket: Ticket,
+        /// Why.
+        why: Refusal,
+    },
+    /// A client calls.
+    Invoked {
+        /// The client.
+        client: u64,
+        /// The call: unique in the run.
+        call: u64,
+        /// What it asks.
+        op: &'a Op,
+    },
+    /// A client sends a call's request, for the first time or again.
+    Posted {
+        /// The client.
+        client: u64,
+        /// The call.
+        call: u64,
+        /// The session in which it asks; 0 is sessionless.
+        session: u64,
+        /// The request's id there.
+        id: u64,
+    },
+    /// A client's call ends.
+    Completed {
+        /// The client.
+        client: u64,
+        /// The call.
+        call: u64,
+        /// How.
+        outcome: &'a Outcome,
+    },
+}
