@@ -219,7 +219,14 @@ mutants! {
 
 #[cfg(feature = "mutants")]
 thread_local! {
-    static ARMED: Cell<Option<Mutant>> = const { Cell::new(None) };
+    static ARMED: Cell<Option<Mutant>> = Cell::new(named());
+}
+
+/// The bug that `QUORATE_MUTANT` names, for tests that know nothing of bugs on purpose.
+#[cfg(feature = "mutants")]
+fn named() -> Option<Mutant> {
+    let name = std::env::var("QUORATE_MUTANT").ok()?;
+    Mutant::ALL.iter().copied().find(|mutant| mutant.name() == name)
 }
 
 /// Puts one bug, or none, into the cores of this thread.

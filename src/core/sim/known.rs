@@ -120,6 +120,8 @@ pub struct Known {
     pub nodes: BTreeMap<NodeId, NodeImage>,
     /// What was ever committed, by anyone, from index 1.
     pub committed: LogImage,
+    /// In which term each of these was committed first, from index 1.
+    pub committed_in: Vec<Term>,
     /// Committed with the newest fact: `(from, to]`; empty where nothing was.
     pub newly_committed: (Index, Index),
     /// What the committed entries do, executed once, by a second state machine.
@@ -192,6 +194,7 @@ impl Known {
                     && let Some(entry) = image.log.get(self.committed.last().index.next())
                 {
                     self.committed.entries.push(entry);
+                    self.committed_in.push(status.term);
                 }
                 self.newly_committed.1 = self.committed.last().index;
             }

@@ -1,5 +1,6 @@
 //! The proof: a whole cluster in one deterministic process, and what watches it.
 
+pub mod canary;
 pub mod chance;
 pub mod coverage;
 pub mod facts;

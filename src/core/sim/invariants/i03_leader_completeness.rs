@@ -1,4 +1,8 @@
-//! I3, leader completeness (Raft §5.4): a new leader has every entry that anyone ever committed.
+//! I3, leader completeness (Raft §5.4): "if a log entry is committed in a given term, then that
+//! entry will be present in the logs of the leaders for all higher-numbered terms".
+//!
+//! Of higher-numbered terms only: a candidate that slept through the counting of its votes may
+//! come to lead an older term when a newer one has committed long since.
 //!
 //! Broken by votes for logs that are not up to date, by commits of earlier terms by counting
 //! (figure 8), and by a disk that forgets what was acknowledged.
@@ -33,8 +37,8 @@ impl Invariant for LeaderCompleteness {
             return Ok(());
         }
         let Some(image) = known.nodes.get(node) else { return Ok(()) };
-        for index in (1..=known.committed.last().index.0).map(Index) {
-            if image.log.get(index) != known.committed.get(index) {
+        for (index, term) in (1..).map(Index).zip(&known.committed_in) {
+            if *term < status.term && image.log.get(index) != known.committed.get(index) {
                 let term = status.term;
                 return Err(format!(
                     "node {node} leads in term {term} without the entry {index}, which was committed"

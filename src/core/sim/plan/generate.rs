@@ -25,7 +25,10 @@ impl Plan {
         let nodes = wish.nodes.unwrap_or(drawn_nodes).max(1);
         let drawn_ms = chance.between(4_000, 14_000);
         let run_ms = wish.run_ms.unwrap_or(drawn_ms);
-        let knobs = knobs(&mut Chance::stream(seed, "knobs", 0, 0));
+        let network = network(&mut Chance::stream(seed, "network", 0, 0));
+        let mut knobs = knobs(&mut Chance::stream(seed, "knobs", 0, 0));
+        let least = least_election_timeout_ms(&knobs, &network);
+        knobs.election_timeout_ms = knobs.election_timeout_ms.max(least);
         let ending = if chance.percent(40) { Ending::Quorum } else { Ending::All };
         Self {
             seed,
@@ -33,7 +36,7 @@ impl Plan {
             run_ms,
             ending,
             workload: workload(&mut Chance::stream(seed, "workload", 0, 0)),
-            network: network(&mut Chance::stream(seed, "network", 0, 0)),
+            network,
             disks: disks(&mut Chance::stream(seed, "disks", 0, 0)),
             clock_rates: clock_rates(&mut Chance::stream(seed, "clocks", 0, 0), nodes),
             faults: faults(&mut Chance::stream(seed, "faults", 0, 0), nodes, run_ms),
@@ -72,6 +75,13 @@ fn knobs(chance: &mut Chance) -> Knobs {
         value_bytes: chance.pick(&[1 << 20, 1 << 20, 400, 100]),
         lying_disks: false,
     }
+}
+
+/// "The broadcast time should be an order of magnitude less than the election timeout" (Raft
+/// §5.6): below this no cluster can keep a leader, and nothing can be asked of one.
+fn least_election_timeout_ms(knobs: &Knobs, network: &NetworkPlan) -> u64 {
+    let trip_us = network.delay_us + 4 * network.jitter_us + knobs.drain_us;
+    knobs.heartbeat_ms + 2 * knobs.tick_ms + 4 * trip_us / 1_000
 }
 
 fn workload(chance: &mut Chance) -> Workload {

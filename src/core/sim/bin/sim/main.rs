@@ -1,64 +1,109 @@
-//! stub
+//! `sim`: the simulated cluster, for people.
+//!
+//! ```text
+//! sim --seed 42                 replays one seed and tells its story
+//! sim --plan FILE               runs a plan, as written or edited
+//! sim --seeds 1000              a campaign, on all cores
+//! sim --minutes 10 --ledger     a campaign of so long, added to docs/reliability.json
+//! sim --page                    writes docs/reliability.md and the README's line from the ledger
+//! sim --mutants                 measures what is found (needs --features mutants)
+//! ```
+//!
+//! Ends with 0 where everything holds, 1 where a claim is violated, 2 where the proof itself
+//! falls short: a canary that lives, two runs of a seed that differ, something never seen.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
 use quorate_sim::plan::{Plan, Wish};
-fn main() {
-    std::panic::set_hook(Box::new(|_| {}));
-    let args: Vec<u64> = std::env::args().skip(1).map(|a| a.parse().unwrap()).collect();
-    let (from, n, verbose) = (args[0], args[1], args.get(2).copied());
-    let start = std::time::Instant::now();
-    let mut virt = 0;
-    let mut tally = quorate_sim::watch::Tally::default();
-    let mut cov = quorate_sim::coverage::Coverage::default();
-    for seed in from..from + n {
-        let plan = Plan::of_seed(
-            seed,
-            Wish { nodes: std::env::var("NODES").ok().map(|x| x.parse().unwrap()), run_ms: None },
-        );
-        if verbose == Some(2) {
-            println!("{}", plan.to_text());
-        }
-        let t = std::time::Instant::now();
-        let run = quorate_sim::world::run(&plan, verbose.is_some());
-        virt += run.virtual_us;
-        tally.add(&run.watch.tally);
-        cov.add(&run.watch.coverage);
-        if let Some(v) = &run.watch.violation {
-            println!(
-                "seed {seed} ({} nodes): {}: {} ({} ms virtual)",
-                plan.nodes,
-                v.invariant,
-                v.what,
-                run.virtual_us / 1000
-            );
-        }
-        if let Some(story) = &run.watch.story {
-            println!("{}", story.render(200));
-        }
-        if verbose == Some(3) || t.elapsed().as_millis() > 1000 {
-            println!(
-                "seed {seed}: {:?} for {} ms, events {}, trace {:x}",
-                t.elapsed(),
-                run.virtual_us / 1000,
-                run.watch.tally.events,
-                run.watch.trace
-            );
-        }
+
+mod campaign;
+mod ledger;
+#[cfg(feature = "mutants")]
+mod mutants;
+mod page;
+mod replay;
+
+/// Runs the whole cluster in one deterministic process, under faults.
+#[derive(Parser, Debug)]
+#[command(name = "sim", about)]
+struct Args {
+    /// Replay one seed and tell its story
+    #[arg(long, conflicts_with_all = ["plan", "seeds", "minutes"])]
+    seed: Option<u64>,
+    /// Run a plan from a file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "minutes"])]
+    plan: Option<PathBuf>,
+    /// A campaign of so many seeds
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
+    /// A campaign of so many minutes
+    #[arg(long, value_name = "N")]
+    minutes: Option<u64>,
+    /// The campaign's first seed
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    from: u64,
+    /// The number of nodes, instead of what the seed draws
+    #[arg(long, value_name = "N")]
+    nodes: Option<u64>,
+    /// The length of a run's busy part in virtual milliseconds, instead of what the seed draws
+    #[arg(long, value_name = "MS")]
+    run_ms: Option<u64>,
+    /// Threads; all cores where absent
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Run every n-th seed of a campaign twice and compare
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    twice_every: u64,
+    /// Add the campaign to docs/reliability.json
+    #[arg(long)]
+    ledger: bool,
+    /// Write the generated parts of docs/reliability.md and README.md
+    #[arg(long)]
+    page: bool,
+    /// How many events to tell in full at the end of a story
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    last: usize,
+    /// How many runs making a failing plan smaller may take
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    shrink_runs: usize,
+    /// Look for each bug on purpose with so many seeds, then by the named tests
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "SEEDS", num_args = 0..=1, default_missing_value = "2000")]
+    mutants: Option<u64>,
+    /// Only the bugs whose name contains this
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+}
+
+impl Args {
+    fn wish(&self) -> Wish {
+        Wish { nodes: self.nodes, run_ms: self.run_ms }
     }
-    let e = start.elapsed().as_secs_f64();
-    println!(
-        "{n} seeds, {} virtual s in {e:.1} s: {:.0}/s; {:?}",
-        virt / 1_000_000,
-        virt as f64 / 1e6 / e,
-        tally.events
-    );
-    println!(
-        "done {} not {} commits {} starts {} faults {} msgs {} facts {}",
-        tally.done,
-        tally.not_done,
-        tally.committed,
-        tally.starts,
-        tally.fault_count(),
-        tally.messages,
-        tally.facts
-    );
-    println!("missing {:?}", cov.missing());
+}
+
+fn main() -> ExitCode {
+    // A panic inside a run is a finding, told in the run's own words.
+    std::panic::set_hook(Box::new(|_| {}));
+    let args = Args::parse();
+    #[cfg(feature = "mutants")]
+    if let Some(seeds) = args.mutants {
+        return mutants::measure(seeds, &args.only, args.ledger);
+    }
+    if let Some(seed) = args.seed {
+        return replay::replay(&Plan::of_seed(seed, args.wish()), &args);
+    }
+    if let Some(path) = &args.plan {
+        return replay::replay_file(path, &args);
+    }
+    if args.seeds.is_some() || args.minutes.is_some() {
+        return campaign::campaign(&args);
+    }
+    if args.page {
+        return page::write();
+    }
+    eprintln!("sim: say what to run: --seed S, --plan FILE, --seeds N, --minutes N or --page");
+    ExitCode::from(64)
 }
