@@ -20,6 +20,7 @@ pub(super) struct Reactions {
     known: HashMap<Print, Result<Rc<Reaction>, String>, BuildAsIs>,
 }
 
+/// What came of an event.
 pub(super) struct Reaction {
     pub(super) after: Rc<Machine>,
     pub(super) outcome: Outcome,
@@ -35,10 +36,15 @@ impl Reactions {
         self.machines.len()
     }
 
+    /// The one copy of a machine that is kept.
     pub(super) fn intern(&mut self, machine: Machine) -> Rc<Machine> {
         Rc::clone(self.machines.entry(machine.print).or_insert_with(|| Rc::new(machine)))
     }
 
+    /// What a machine makes of an event.
+    ///
+    /// # Errors
+    /// The words with which the core panicked.
     pub(super) fn react(
         &mut self,
         machine: &Machine,

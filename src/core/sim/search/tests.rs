@@ -58,7 +58,7 @@ fn logs_that_leaders_left_behind_keep_the_rules() {
 }
 
 #[test]
-fn nothing_is_found_without_the_reductions_either() {
+fn nothing_is_found_without_reductions() {
     let whole = Bounds { reduced: false, ..BOUNDS };
     clean(&Start::fresh(3), &whole);
     clean(&Start::fresh(3), &Bounds { proposals: 1, ..whole });
