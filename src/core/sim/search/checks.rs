@@ -40,8 +40,9 @@ pub(super) struct Happened<'a> {
 }
 
 impl Happened<'_> {
-    /// Whether it can bind or break anything; most of what happens cannot.
-    fn matters(&self) -> bool {
+    /// Whether it can bind or break anything; most of what happens cannot. Other machines than
+    /// the one have no part in the answer.
+    pub(super) fn matters(&self) -> bool {
         self.after.commit > self.before.commit
             || self.leads_anew()
             || self.votes().next().is_some()
@@ -67,7 +68,7 @@ impl Happened<'_> {
     }
 
     fn has_new_log(&self) -> bool {
-        self.after.log_print != self.before.log_print
+        self.after.chain != self.before.chain
     }
 
     fn leads_anew(&self) -> bool {
@@ -76,14 +77,11 @@ impl Happened<'_> {
     }
 }
 
-/// Checks what happened against the past, and adds it.
+/// Checks what happened against the past, and adds it. Only for what [`Happened::matters`].
 ///
 /// # Errors
 /// The rule that is broken, in words.
 pub(super) fn check(history: &mut Rc<History>, happened: &Happened<'_>) -> Result<(), String> {
-    if !happened.matters() {
-        return Ok(());
-    }
     nothing_leaves_early(happened)?;
     if happened.has_new_log() {
         log_matching(happened)?;
@@ -122,7 +120,7 @@ fn log_matching(happened: &Happened<'_>) -> Result<(), String> {
         let mut both = ours.iter().zip(&other.log);
         let common = both.rposition(|(a, b)| a.position() == b.position());
         let Some(common) = common else { continue };
-        if ours[..=common] != other.log[..=common] {
+        if happened.after.chain[common] != other.chain[common] {
             return Err(format!(
                 "log matching: n{} and n{} agree on {} and not on all before it",
                 happened.after.id,

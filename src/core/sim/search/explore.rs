@@ -16,6 +16,8 @@ use super::{Bounds, Explored, Start, Violation};
 ///
 /// A panic of the core is such a breach. It is caught, but the panic hook, which may print it,
 /// is the caller's.
+/// # Panics
+/// When there are not 1 to 7 nodes, or more states than fit into 32 bits.
 #[must_use]
 pub fn explore(start: &Start, bounds: &Bounds) -> Explored {
     let mut search = Search::new(start, *bounds);

@@ -24,7 +24,7 @@ use quorate_core::raft::{
 };
 use quorate_core::types::{Entry, HardState, Index, Moment, NodeId, Term, Ticket};
 
-use super::print::{Print, print, print_of};
+use super::print::{Print, print, print_all, print_of};
 use super::state::Packet;
 
 /// So long that no sum of other waits ever reaches it.
@@ -126,7 +126,8 @@ pub(super) struct Machine {
     pub(super) term: Term,
     pub(super) commit: Index,
     pub(super) applied: Index,
-    pub(super) log_print: Print,
+    /// For each entry of the log the fingerprint of it and all before it.
+    pub(super) chain: Vec<Print>,
     pub(super) print: Print,
 }
 
@@ -146,7 +147,7 @@ impl Machine {
             term: Term(0),
             commit: Index(0),
             applied: Index(0),
-            log_print: 0,
+            chain: vec![],
             print: 0,
         };
         machine.settle();
@@ -296,7 +297,7 @@ impl Machine {
         }
         (self.role, self.term) = (role, term);
         (self.commit, self.applied) = (commit, applied);
-        self.log_print = print(&self.log);
+        self.chain = chain_of(&self.log);
         self.print = print_of(|into| {
             self.node.fingerprint(self.now, into);
             self.disk.hash(into);
@@ -306,6 +307,14 @@ impl Machine {
             }
         });
     }
+}
+
+fn chain_of(entries: &[Entry]) -> Vec<Print> {
+    let links = entries.iter().scan(0, |last, entry| {
+        *last = print_all([*last, print(entry)]);
+        Some(*last)
+    });
+    links.collect()
 }
 
 fn is_empty(persist: &Persist) -> bool {

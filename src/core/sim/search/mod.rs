@@ -16,10 +16,13 @@
 //!
 //! # What it promises
 //!
-//! A search that ends with `complete` has seen every state within its bounds, up to the reductions
-//! below, and no rule was broken in any.
+//! A search that ends with `complete` has seen every state within its bounds, up to what is left
+//! out below, and no rule was broken in any. A violation comes with a way to it than which none
+//! is shorter.
 //!
 //! # What it leaves out, and why nothing is lost
+//!
+//! Always:
 //!
 //! * Lost messages: one that never comes in.
 //! * The time that a crashed node is down: nothing happens to it.
@@ -27,15 +30,21 @@
 //! * Pre-votes are granted at once: more elections than can happen, not fewer (`machine.rs`).
 //! * A write without content, which only holds back messages, is on the disk at once: what it
 //!   held back can still come late.
-//! * Answers of terms that their receiver has left for good, as its disk says, are taken off the
-//!   network, after a try that they change nothing.
-//! * Of nodes that nothing distinguishes yet, the first is the first to which something happens.
+//!
+//! With [`Bounds::reduced`], which makes room for the second term:
+//!
+//! * Late syncs of nodes that will not crash. Which nodes may is chosen at the start, in every
+//!   way; of the others nobody can tell whether a write is late or the message that waits for it.
+//!   A leader may so commit earlier, which binds it more, not less.
+//! * Messages that cannot matter any more (`reduce.rs`).
+//! * Of nodes that nothing tells apart yet, the one with the lowest number is the first to which
+//!   something happens: the other orders are the same with the names exchanged.
 //!
 //! # What it leaves out, and what that costs
 //!
 //! Reads, sessions, snapshots, several inputs before one drain, more than one entry in a message,
-//! answers to heartbeats (and so the repair of lost appends without a new connection). The
-//! simulation by seed covers these.
+//! answers to heartbeats (and so the repair of lost appends without a new connection), a timeout
+//! of a node whose writes are still on their way to the disk. The simulation by seed covers these.
 
 mod checks;
 mod explore;
@@ -66,10 +75,9 @@ pub struct Bounds {
     pub crashes: u8,
     /// Whether leaders tell a new commit index in heartbeats, and not only with entries.
     pub heartbeats: bool,
-    /// Whether to leave out what arguments say cannot matter (`reduce.rs`, and late syncs of nodes
-    /// that do not crash).
+    /// Whether to leave out what arguments say cannot matter (see the module).
     pub reduced: bool,
-    /// The most states to look at.
+    /// The most states to look at; below 2^32. Ten million take some 2 GB.
     pub max_states: usize,
 }
 

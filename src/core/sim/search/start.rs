@@ -13,7 +13,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// Disks as at the first boot, which hold the members and nothing else.
+    /// The disks of 1 to 7 nodes as at the first boot, which hold the members and nothing else.
     #[must_use]
     pub fn fresh(nodes: usize) -> Self {
         Self { term: Term(1), logs: vec![vec![]; nodes] }
@@ -36,6 +36,7 @@ impl Start {
     }
 
     pub(super) fn machines(&self) -> Vec<Machine> {
+        assert!((1..=7).contains(&self.logs.len()), "a search is of 1 to 7 nodes");
         let ids = (1..).map(NodeId).take(self.logs.len());
         let member = |id| Member { id, peer: String::new(), client: String::new() };
         let membership = Membership { members: ids.clone().map(member).collect() };
