@@ -85,9 +85,14 @@ impl Node {
             Message::Heartbeat { round, .. } if theirs < ours => {
                 // No round: it was one of another term. If its sender leads this one, too, the
                 // number may be of a round that has not begun, and would confirm reads (B6.4).
-                let bug = mutant!(AnswersOldRounds) || mutant!(DeposedLeaderIsConfirmed);
-                let (last, round) = (self.log.last().index, if bug { *round } else { 0 });
-                let term = if mutant!(DeposedLeaderIsConfirmed) { theirs } else { ours };
+                let (mut term, mut answered) = (ours, 0);
+                if mutant!(AnswersOldRounds) {
+                    answered = *round;
+                }
+                if mutant!(DeposedLeaderIsConfirmed) {
+                    (term, answered) = (theirs, *round);
+                }
+                let (last, round) = (self.log.last().index, answered);
                 self.send(from, Message::HeartbeatReply { term, round, last });
                 false
             }
