@@ -1,12 +1,12 @@
 //! The search itself: level by level, each state once.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use quorate_core::types::Term;
 
 use super::checks::History;
-use super::print::{BuildAsIs, Print};
+use super::print::Print;
 use super::reactions::Reactions;
 use super::state::{Choice, State, Used};
 use super::{Bounds, Explored, Start, Violation};
@@ -39,7 +39,7 @@ struct Search {
     bounds: Bounds,
     last_term: Term,
     firsts: Vec<State>,
-    seen: HashSet<Print, BuildAsIs>,
+    seen: BTreeSet<Print>,
     /// By the number of a state, in the order in which they were found.
     steps: Vec<Step>,
     reactions: Reactions,

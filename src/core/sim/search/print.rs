@@ -1,7 +1,7 @@
 //! Fingerprints of 128 bits. Two different states share one with a chance of about 10^-23 in a
 //! search of 10^8 states, which is less than the chance that the machine errs.
 
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -39,34 +39,5 @@ impl Hasher for Written {
 
     fn write(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
-    }
-}
-
-/// Takes a fingerprint for its own hash: it is one already.
-#[derive(Default)]
-pub(super) struct AsIs(u64);
-
-/// Builds [`AsIs`].
-pub(super) type BuildAsIs = BuildHasherDefault<AsIs>;
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = self.0.rotate_left(32) ^ number;
-    }
-
-    fn write_u128(&mut self, number: u128) {
-        let bytes = number.to_le_bytes();
-        let (low, _) = bytes.split_at(8);
-        self.0 ^= low.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
     }
 }

@@ -1,6 +1,6 @@
 //! One step of the search: what a choice makes of a state, and how it reads.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -9,15 +9,15 @@ use quorate_core::raft::Message;
 use super::Bounds;
 use super::checks::{Happened, check};
 use super::machine::{Event, Machine, Outcome};
-use super::print::{BuildAsIs, Print, print_all};
+use super::print::{Print, print_all};
 use super::reduce::reduce;
 use super::state::{Choice, Packet, State, Words, is_followed};
 
 /// What a machine does when something happens to it: always the same, so it is asked once.
 #[derive(Default)]
 pub(super) struct Reactions {
-    machines: HashMap<Print, Rc<Machine>, BuildAsIs>,
-    known: HashMap<Print, Result<Rc<Reaction>, String>, BuildAsIs>,
+    machines: BTreeMap<Print, Rc<Machine>>,
+    known: BTreeMap<Print, Result<Rc<Reaction>, String>>,
 }
 
 /// What came of an event.

@@ -1,7 +1,5 @@
 //! Runs that failed once. Each plan is named after the claim that it broke; all hold now.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::path::Path;
 
 use quorate_sim::plan::Plan;
