@@ -1,10 +1,10 @@
 //! A bounded exhaustive search: every order in which a few things can happen to three real
 //! nodes, not a sample of them.
 //!
-//! A test or a person calls [`explore`] with a [`Start`] and [`Bounds`]. It walks, breadth
+//! A test or a person calls [`explore()`] with a [`Start`] and [`Bounds`]. It walks, breadth
 //! first, through every state that can be reached: messages come in in any order, late, never or
 //! twice; a disk syncs late; a node crashes and loses what has not reached its disk; elections
-//! time out at any moment. In each state the rules of [`checks`] hold, and the core's own
+//! time out at any moment. In each state the rules of `checks` hold, and the core's own
 //! assertions do, or the shortest way to the state in which they do not is the answer.
 //!
 //! ```text
