@@ -1,8 +1,8 @@
 //! Bugs on purpose. A suite is worth what it finds when known bugs are put back, so the places
 //! where others went wrong hold their bug behind a switch.
 //!
-//! Without the feature `mutants`, which no product has, [`mutant!`] is the constant `false` and
-//! nothing of this is compiled. With it, [`arm`] puts one bug into this thread's cores.
+//! Without the feature `mutants`, which no product has, `mutant!` is the constant `false` and
+//! nothing of this is compiled. With it, `arm` puts one bug into this thread's cores.
 
 #[cfg(feature = "mutants")]
 use std::cell::Cell;

@@ -71,10 +71,16 @@ fn by_seeds(mutant: Mutant, seeds: u64) -> Found {
     Found { mutant, sentence, seeds, by }
 }
 
-/// The first test of the core that fails with the bug in it.
+/// The first test that fails with the bug in it: of the core, or of the exhaustive search.
 fn by_tests(mutant: &str) -> Option<String> {
+    failing_test(mutant, &["-p", "quorate-core", "--features", "mutants"])
+        .or_else(|| failing_test(mutant, &["-p", "quorate-sim", "--features", "mutants"]))
+}
+
+fn failing_test(mutant: &str, of: &[&str]) -> Option<String> {
     let output = Command::new("cargo")
-        .args(["test", "-p", "quorate-core", "--features", "mutants", "--no-fail-fast"])
+        .args(["test", "--no-fail-fast"])
+        .args(of)
         .env("QUORATE_MUTANT", mutant)
         // Of its own, so that builds with and without the feature do not undo each other.
         .env("CARGO_TARGET_DIR", ledger::project("target/mutants"))
