@@ -51,7 +51,7 @@ fn a_new_term_frees_the_vote() {
 fn an_append_of_an_old_term_is_refused() {
     let mut server = Server::new(3, &[1], 5);
     let said = server.hear(2, append(4, at(2, 1), &[4, 4], 2));
-    assert_eq!(*said.only(), rejected(5, 2, at(0, 0)), "and the sender learns the term");
+    assert_eq!(*said.only(), rejected(5, 0, at(0, 0)), "the sender learns the term");
     assert_eq!((server.terms(), server.commit()), (vec![1], 0));
     assert_eq!(server.node.status().leader, None);
 }
