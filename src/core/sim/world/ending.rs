@@ -37,6 +37,9 @@ impl World {
         self.probe(&core);
         self.silent = true;
         self.settle(&core);
+        // Requests that came in late are answered late. Whoever never is, I14 names.
+        let end = self.now + self.patience();
+        self.until(end, |world| world.nobody_waits(&core) && world.is_still(&core));
         self.finish(&core);
     }
 
@@ -171,6 +174,12 @@ impl World {
         let ends = |id: &NodeId| self.machine(*id).status().map(|status| status.last_index);
         let quiet = core.iter().all(|id| self.machine(*id).is_quiet() && ends(id) == last);
         last.is_some_and(|last| quiet && self.is_settled(core, last))
+    }
+
+    fn nobody_waits(&self, core: &[NodeId]) -> bool {
+        core.iter().all(|id| {
+            self.machine(*id).process.as_ref().is_none_or(|process| process.tickets.is_empty())
+        })
     }
 
     /// Waits until all is well: first for one leader, then for everyone to reach what his log
