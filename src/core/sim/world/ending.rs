@@ -24,7 +24,7 @@ const PROBE: u64 = 1_000_000;
 const FOR_GOOD: u64 = u64::MAX / 4;
 
 /// The steps of the search on one key's history before it gives up, which counts as failure.
-const SEARCH_STEPS: u64 = 2_000_000;
+const SEARCH_STEPS: u64 = 100_000_000;
 
 impl World {
     /// Heals, waits, probes, checks.
