@@ -21,6 +21,7 @@ use quorate_core::client::Outcome;
 use quorate_core::wire::client::{Consistency, Op, Success};
 
 mod fit;
+mod guess;
 mod memo;
 mod model;
 mod order;

@@ -16,7 +16,8 @@
 //! * **Without an answer.** A write that may have taken effect has no return and is tried last.
 //!   It may be left out. What certainly did not happen is no part of the search. Few of them
 //!   are needed at a time, so a search that lets few follow each other is made first.
-//! * **A budget**, since the problem is NP-complete.
+//! * **A budget**, since the problem is NP-complete. Where it does not suffice, one guess may be
+//!   made ([`check_or_guess`]).
 //!
 //! Answers are compared by values, lengths, counts, numbers and versions, not by revisions. So
 //! a compare-and-swap that expects a revision may succeed on whatever is there.
@@ -29,7 +30,7 @@ use quorate_core::wire::client::{Op, Success};
 
 use super::memo::Memo;
 use super::model::{self, Span, State};
-use super::{Fate, Operation, timeline};
+use super::{Fate, Operation, guess, timeline};
 
 /// How many operations without an answer may follow each other: a good history is explained by
 /// short chains, and the last search, without a limit, would meet the long ones first.
@@ -80,6 +81,21 @@ impl fmt::Display for Counterexample {
 /// operation may be tried.
 #[must_use]
 pub fn check(history: &[Operation], budget: u64) -> Verdict {
+    check_keys(history, budget, |_| false)
+}
+
+/// As [`check`]; where the budget of a key does not suffice, the order of the indexes in the
+/// answers is tried. It counts if it keeps real time and explains every answer.
+#[must_use]
+pub fn check_or_guess(history: &[Operation], budget: u64) -> Verdict {
+    check_keys(history, budget, guess::explains)
+}
+
+fn check_keys(
+    history: &[Operation],
+    budget: u64,
+    guess: impl Fn(&[&Operation]) -> bool,
+) -> Verdict {
     let mut keys: BTreeMap<&Bytes, Vec<&Operation>> = BTreeMap::new();
     for operation in history {
         if let Some(key) = operation.op.key()
@@ -94,6 +110,7 @@ pub fn check(history: &[Operation], budget: u64) -> Verdict {
         let mut left = budget;
         match search(&operations, u64::MAX, &mut left) {
             Found::Order => {}
+            Found::OutOfBudget if guess(&operations) => {}
             Found::OutOfBudget => {
                 verdict = Verdict::Unknown { key: key.clone(), steps: budget };
             }

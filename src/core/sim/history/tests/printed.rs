@@ -77,6 +77,26 @@ fn a_search_out_of_budget_is_unknown_and_no_verdict() {
 }
 
 #[test]
+fn without_budget_the_order_of_the_indexes_counts_only_if_it_explains_all() {
+    let mut run = Run::new();
+    run.done(1, (0, 10), put("a"));
+    run.done(1, (20, 30), put("b"));
+    let read = run.done(1, (40, 50), get());
+    assert_eq!(wgl::check_or_guess(&run.history, 1), Verdict::Linearizable);
+    let good = run.history.clone();
+    if let Success::Get { entry: Some(entry), .. } = run.told(read) {
+        entry.value = bytes("a");
+    }
+    let unknown = Verdict::Unknown { key: bytes("k"), steps: 1 };
+    assert_eq!(wgl::check_or_guess(&run.history, 1), unknown, "an answer is not explained");
+    run.history = good;
+    // The second put ends before the first is called: its index is a lie.
+    run.history[0].invoked = 35;
+    run.history[0].ended = Some(38);
+    assert_eq!(wgl::check_or_guess(&run.history, 1), unknown, "real time is not kept");
+}
+
+#[test]
 fn a_violation_of_one_key_counts_more_than_the_budget_of_another() {
     let mut run = Run::new();
     for round in 0..8 {
