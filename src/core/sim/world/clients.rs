@@ -17,6 +17,9 @@ use crate::coverage::Sometimes;
 use crate::facts::Fact;
 use crate::history::Operation;
 
+/// A client that wants to be woken at once, so many times on end, does nothing but that.
+const MOST_SPINS: u64 = 10_000;
+
 /// One client.
 pub(super) struct Client {
     pub(super) session: Session,
@@ -29,6 +32,8 @@ pub(super) struct Client {
     pub(super) habits: Habits,
     chance: Chance,
     wake_at: u64,
+    /// How often it has asked to be woken at a time that has passed.
+    spins: u64,
     /// How many messages it has sent.
     messages: u64,
     /// Makes no further calls.
@@ -75,6 +80,7 @@ impl World {
             habits: Habits::new(plan.seed, id),
             chance,
             wake_at: u64::MAX,
+            spins: 0,
             messages: 0,
             done: false,
             newest: None,
@@ -126,6 +132,12 @@ impl World {
         if let Some(Moment(at)) = client.session.wake_at()
             && at < client.wake_at
         {
+            client.spins = if at <= now { client.spins + 1 } else { 0 };
+            if client.spins > MOST_SPINS {
+                let text =
+                    format!("client {id} wants to be woken at a time that has passed, for ever");
+                return self.watch.violated("L1", text);
+            }
             client.wake_at = at.max(now + 1);
             self.queue.push(client.wake_at, Event::Wake { client: id });
         }
