@@ -325,3 +325,26 @@ proptest! {
         tried.goes_on();
     }
 }
+
+#[test]
+fn what_was_cut_does_not_come_back_behind_what_is_written_in_its_place() {
+    let fs = MemoryFs::default();
+    let (mut wal, _) = open(&fs, 1 << 20).unwrap();
+    wal.append(&[entry(1, 1, 64)]).unwrap();
+    wal.sync().unwrap();
+    let end = fs.contents("log/00000000000000000001.wal").unwrap();
+    let end = end.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    wal.append(&[entry(2, 1, 64), entry(3, 1, 64)]).unwrap();
+    wal.sync().unwrap();
+    fs.crash(Crash::SyncedOnly);
+    // Nothing vouches for the last batch, and its first record is torn.
+    assert!(fs.flip("log/00000000000000000001.wal", end + 60, 1));
+    let (mut wal, found) = open(&fs, 1 << 20).unwrap();
+    assert_eq!(found.entries, [entry(1, 1, 64)]);
+    // As long as the record it replaces: the old third one lies right behind it.
+    wal.append(&[entry(2, 2, 64)]).unwrap();
+    wal.sync().unwrap();
+    fs.crash(Crash::SyncedOnly);
+    let (_, found) = open(&fs, 1 << 20).unwrap();
+    assert_eq!(found.entries, [entry(1, 1, 64), entry(2, 2, 64)]);
+}

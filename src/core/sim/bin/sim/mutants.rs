@@ -43,7 +43,11 @@ pub(crate) fn measure(seeds: u64, only: &str, keep: bool) -> ExitCode {
     println!("{} of {} found", found.len() - left, found.len());
     if keep {
         let mut ledger = ledger::read();
-        ledger.mutants = found;
+        // Of several measurements of one bug the newest counts.
+        ledger.mutants.retain(|old| !found.iter().any(|new| new.mutant == old.mutant));
+        ledger.mutants.extend(found);
+        let place = |name: &str| Mutant::ALL.iter().position(|mutant| mutant.name() == name);
+        ledger.mutants.sort_by_key(|found| place(&found.mutant));
         ledger::write(&ledger);
     }
     if left == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) }
@@ -74,7 +78,7 @@ fn by_seeds(mutant: Mutant, seeds: u64) -> Found {
 /// The first test that fails with the bug in it: of the core, or of the exhaustive search.
 fn by_tests(mutant: &str) -> Option<String> {
     failing_test(mutant, &["-p", "quorate-core", "--features", "mutants"])
-        .or_else(|| failing_test(mutant, &["-p", "quorate-sim", "--features", "mutants"]))
+        .or_else(|| failing_test(mutant, &["-p", "quorate-sim", "--features", "mutants", "--lib"]))
 }
 
 fn failing_test(mutant: &str, of: &[&str]) -> Option<String> {
