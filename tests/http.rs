@@ -136,7 +136,12 @@ async fn health_readiness_status_and_metrics_answer() {
     let base = format!("http://{}", cluster.addresses[&leader]);
     let http = agent(0);
     assert_eq!(http.get(format!("{base}/healthz")).call().unwrap().status(), 200);
-    assert_eq!(http.get(format!("{base}/readyz")).call().unwrap().status(), 200);
+    // A leader is ready once it has committed in its term.
+    support::wait_for("ready", Duration::from_secs(10), async || {
+        let ready = http.get(format!("{base}/readyz")).call().unwrap();
+        (ready.status() == 200).then_some(())
+    })
+    .await;
     let status = json(http.get(format!("{base}/v1/status")).call().unwrap());
     assert_eq!(
         (status["role"].clone(), status["peers"].as_array().unwrap().len()),
