@@ -97,7 +97,12 @@ impl Metrics {
             | Note::Voted { .. }
             | Note::Truncated { .. }
             | Note::Dropped { .. }
-            | Note::NeedsSnapshot { .. } => {}
+            | Note::NeedsSnapshot { .. }
+            | Note::SnapshotSent { .. }
+            | Note::Members { .. }
+            | Note::Transfers { .. }
+            | Note::TransferFailed { .. }
+            | Note::Installed { .. } => {}
         }
     }
 

@@ -80,6 +80,22 @@ pub(crate) fn failure(refusal: Refusal, view: &View) -> Failure {
                 "node {own} lost leadership before the write was settled: retry with the same session and id"
             ),
         ),
+        Refusal::Transferring(to) => (
+            ErrorCode::NoLeader,
+            format!(
+                "node {own} is handing leadership over to node {to}: nothing was done, retry in a moment"
+            ),
+        ),
+        Refusal::Change(why) => (ErrorCode::BadRequest, format!("nothing was changed: {why}")),
+        Refusal::NoTarget => (
+            ErrorCode::BadRequest,
+            "there is no voter to hand leadership to that is connected and up to date: see status"
+                .to_owned(),
+        ),
+        Refusal::TransferFailed => (
+            ErrorCode::Overloaded,
+            format!("leadership was not taken over in time, node {own} leads on: try again"),
+        ),
     };
     let leader = view.leader();
     Failure { code, message, leader, revision: None }
@@ -94,6 +110,11 @@ pub(crate) fn tell(note: &Note) {
         | Note::Campaigns { .. }
         | Note::Leads { .. }
         | Note::SteppedDown { .. }
+        | Note::SnapshotSent { .. }
+        | Note::Members { .. }
+        | Note::Transfers { .. }
+        | Note::TransferFailed { .. }
+        | Note::Installed { .. }
         | Note::Truncated { .. } => log::info!("raft: {note}"),
     }
 }

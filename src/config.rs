@@ -54,7 +54,9 @@ section!(
     Raft, "raft" {
         heartbeat_ms: integer, election_timeout_ms: integer, batch_entries: integer,
         batch_bytes: integer, inflight_batches: integer, inflight_bytes: integer,
-        uncommitted_bytes: integer, apply_bytes: integer,
+        uncommitted_bytes: integer, apply_bytes: integer, snapshot_entries: integer,
+        snapshot_bytes: integer, trailing_entries: integer, promote_learners: bool,
+        lease_reads: bool, lease_margin_percent: integer, transfer_on_stop_ms: integer,
     }
 );
 section!(

@@ -107,8 +107,8 @@ fn recover(
         Boot {
             hard_state: recovered.hard_state,
             base: recovered.base,
-            base_membership: None,
             entries: recovered.entries,
+            ..Boot::default()
         }
     };
     log::info!(

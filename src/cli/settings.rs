@@ -16,14 +16,10 @@ pub fn membership(config: &Config) -> Membership {
     let mut members: Vec<Member> = config
         .nodes
         .iter()
-        .map(|node| Member {
-            id: node.id,
-            peer: node.peer_advertise.clone(),
-            client: node.client_advertise.clone(),
-        })
+        .map(|node| Member::voter(node.id, &node.peer_advertise, &node.client_advertise))
         .collect();
     members.sort_by_key(|member| member.id);
-    Membership { members }
+    Membership::of(members)
 }
 
 /// A cluster's id: a hash of its name and its first members, so that nodes which were first
@@ -31,7 +27,7 @@ pub fn membership(config: &Config) -> Membership {
 #[must_use]
 pub fn cluster_id(name: &str, membership: &Membership) -> u64 {
     let mut text = format!("{name}\n");
-    for Member { id, peer, client } in &membership.members {
+    for Member { id, peer, client, .. } in &membership.members {
         text.push_str(&format!("{id} {peer} {client}\n"));
     }
     xxhash_rust::xxh3::xxh3_64(text.as_bytes()) >> 11
@@ -104,6 +100,13 @@ fn raft(config: &Config, id: NodeId) -> raft::Config {
         inflight_bytes: size(raft.inflight_bytes),
         uncommitted_bytes: size(raft.uncommitted_bytes),
         apply_bytes: size(raft.apply_bytes),
+        snapshot_entries: raft.snapshot_entries,
+        snapshot_bytes: size(raft.snapshot_bytes),
+        trailing_entries: raft.trailing_entries,
+        promote_learners: raft.promote_learners,
+        lease_reads: raft.lease_reads,
+        lease_margin_percent: u32::try_from(raft.lease_margin_percent).unwrap_or(50),
+        ..raft::Config::new(id, 0)
     }
 }
 

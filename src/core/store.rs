@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::types::{Entry, HardState, Index};
+use crate::types::{Entry, HardState, Index, Position};
 
 /// Where a node's log and hard state live. Owned by one LogStoreActor (or one simulated node).
 ///
@@ -30,6 +30,20 @@ pub trait LogStore: Send {
     /// # Errors
     /// The disk's error; fatal.
     fn save_hard_state(&mut self, hard_state: HardState) -> Result<(), StoreError>;
+
+    /// Stages: all entries are gone, and the log begins anew behind `base`: a snapshot was
+    /// installed. Term and vote stay; entries appended after it follow `base`.
+    ///
+    /// # Errors
+    /// The disk's error; fatal.
+    fn reset(&mut self, base: Position) -> Result<(), StoreError>;
+
+    /// Lets go of entries up to and including `through`: they are in a durable checkpoint. It
+    /// may keep more of them than it must. Happens at once, and is safe to crash in.
+    ///
+    /// # Errors
+    /// The disk's error; fatal.
+    fn trim(&mut self, through: Index) -> Result<(), StoreError>;
 
     /// Makes everything staged durable: one write and one `fdatasync`, or none where nothing
     /// is staged.

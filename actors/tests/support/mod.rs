@@ -16,7 +16,7 @@ use quorate_actors::node::{self, Start};
 use quorate_actors::settings::{Queues, Settings, Web};
 use quorate_core::raft::{self, Boot};
 use quorate_core::store::{LogStore, StoreError};
-use quorate_core::types::{Entry, HardState, Index, Member, Membership, NodeId};
+use quorate_core::types::{Entry, HardState, Index, Member, Membership, NodeId, Position};
 use quorate_core::wire::client::{
     Hello, Limits, Op, RawReply, Replies, Success, decode_success, encode_request,
 };
@@ -60,6 +60,14 @@ impl LogStore for Memory {
         }
         self.syncs += 1;
         self.disk.syncs.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+    fn reset(&mut self, _: Position) -> Result<(), StoreError> {
+        self.entries.clear();
+        Ok(())
+    }
+    fn trim(&mut self, through: Index) -> Result<(), StoreError> {
+        self.entries.retain(|entry| entry.index > through);
         Ok(())
     }
     fn last_index(&self) -> Index {
@@ -109,10 +117,9 @@ fn free_port() -> String {
 
 /// Starts a cluster of that many nodes.
 pub(crate) fn cluster(size: u64) -> Vec<Node> {
-    let members: Vec<Member> = (1..=size)
-        .map(|id| Member { id: NodeId(id), peer: free_port(), client: free_port() })
-        .collect();
-    let membership = Membership { members };
+    let members: Vec<Member> =
+        (1..=size).map(|id| Member::voter(NodeId(id), free_port(), free_port())).collect();
+    let membership = Membership::of(members);
     membership.members.iter().map(|member| start(member, &membership)).collect()
 }
 

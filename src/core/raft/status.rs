@@ -33,6 +33,16 @@ pub struct Status {
     pub settled: bool,
     /// Its followers, filled on a leader.
     pub followers: Vec<Follower>,
+    /// The newest durable checkpoint holds everything up to here; 0 before the first.
+    pub checkpoint_index: Index,
+    /// The bytes of the log in memory.
+    pub log_bytes: usize,
+    /// The first index that a snapshot from another member must hold to be of use here.
+    pub snapshot_floor: Index,
+    /// There is no state under the log: nothing is applied before a snapshot comes.
+    pub lacks_state: bool,
+    /// To whom leadership is being handed over.
+    pub transfers_to: Option<NodeId>,
 }
 
 /// The names of the roles.
@@ -102,6 +112,14 @@ impl Status {
             leader_contact: node.contact(),
             settled,
             followers,
+            checkpoint_index: node.compaction.checkpoint,
+            log_bytes: node.log.bytes(),
+            snapshot_floor: node.snapshot_floor(),
+            lacks_state: node.lacks_state(),
+            transfers_to: match &node.role {
+                Role::Leader(leader) => leader.transfer.as_ref().map(|transfer| transfer.to),
+                Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) => None,
+            },
         }
     }
 }

@@ -194,12 +194,12 @@ mod tests {
 
     fn messages() -> Vec<Message> {
         let last = Position { term: Term(3), index: Index(9) };
-        let member = Member { id: NodeId(1), peer: "a:1".into(), client: "a:2".into() };
+        let member = Member::voter(NodeId(1), "a:1", "a:2");
         let entry = |index, payload| Entry { term: Term(3), index: Index(index), payload };
         let entries = vec![
             entry(10, Payload::Noop),
             entry(11, Payload::Command(Bytes::from_static(&[0, 255, 7]))),
-            entry(12, Payload::Membership(Membership { members: vec![member] })),
+            entry(12, Payload::Membership(Membership::of(vec![member]))),
         ];
         vec![
             Message::PreVote { term: Term(4), last },

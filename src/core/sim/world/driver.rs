@@ -105,7 +105,7 @@ impl World {
 
     /// Says whether the node is still there.
     fn carry_out(&mut self, id: NodeId, effects: Effects) -> bool {
-        let Effects { messages, persist, apply, reads, refused, notes } = effects;
+        let Effects { messages, persist, apply, reads, refused, notes, .. } = effects;
         for note in &notes {
             self.watch.note(self.now, id, note);
         }
