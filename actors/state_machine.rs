@@ -97,7 +97,7 @@ impl Handler<Apply> for StateMachineActor {
         let clock = self.state.summary().clock_ms;
         for entry in &entries {
             trace("applied", entry);
-            let result = self.state.apply(entry.index, &entry.payload);
+            let result = self.state.apply(entry);
             self.metrics.applied_entries.inc();
             let Some((index, reply)) = waiting.next_if(|(index, _)| *index <= entry.index) else {
                 continue;

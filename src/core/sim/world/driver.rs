@@ -229,7 +229,7 @@ impl World {
                 return;
             }
             let Some(process) = &mut self.machine_mut(id).process else { return };
-            let result = process.state.apply(entry.index, &entry.payload);
+            let result = process.state.apply(entry);
             let hash = process.state.hash();
             let waiter = waiting.next_if(|(index, _)| *index <= entry.index);
             let ticket = waiter.map(|(_, ticket)| ticket);
