@@ -18,7 +18,7 @@ use crate::view::View;
 /// where the next one says the same.
 pub(crate) fn transmit(
     messages: Vec<(NodeId, raft::Message)>,
-    peers: &BTreeMap<NodeId, Addr<PeerActor>>,
+    peers: &BTreeMap<NodeId, (String, Addr<PeerActor>)>,
 ) {
     let mut frames: BTreeMap<NodeId, Vec<Bytes>> = BTreeMap::new();
     let mut encoded: Vec<(raft::Message, Bytes)> = Vec::new();
@@ -37,7 +37,7 @@ pub(crate) fn transmit(
         frames.entry(to).or_default().push(bytes);
     }
     for (to, frames) in frames {
-        if let Some(peer) = peers.get(&to) {
+        if let Some((_, peer)) = peers.get(&to) {
             peer.do_send(Transmit(frames));
         }
     }
@@ -99,6 +99,12 @@ pub(crate) fn failure(refusal: Refusal, view: &View) -> Failure {
     };
     let leader = view.leader();
     Failure { code, message, leader, revision: None }
+}
+
+/// The answer to what only a leader answers.
+pub(crate) fn not_leader(view: &View) -> Failure {
+    let leader = view.leader().map(|leader| leader.id);
+    failure(leader.map_or(Refusal::NoLeader, Refusal::NotLeader), view)
 }
 
 /// A note's line in the log.

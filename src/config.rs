@@ -47,7 +47,7 @@ macro_rules! section {
 
 section!(
     /// The `[cluster]` section.
-    Cluster, "cluster" { name: text }
+    Cluster, "cluster" { name: text, join: list }
 );
 section!(
     /// The `[raft]` section.
@@ -61,7 +61,9 @@ section!(
 );
 section!(
     /// The `[storage]` section.
-    Storage, "storage" { segment_bytes: integer, preallocate_bytes: integer }
+    Storage, "storage" {
+        segment_bytes: integer, preallocate_bytes: integer, sled_cache_bytes: integer,
+    }
 );
 section!(
     /// The `[limits]` section.

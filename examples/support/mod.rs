@@ -244,7 +244,7 @@ fn configuration(size: u64, more: &str) -> (String, BTreeMap<u64, String>) {
             addresses.insert(id, client.clone());
         }
     }
-    text.push_str("\n[storage]\npreallocate_bytes = 4_194_304\n");
+    text.push_str("\n[storage]\npreallocate_bytes = 1_048_576\n");
     text.push_str(more);
     (text, addresses)
 }

@@ -44,6 +44,7 @@ pub fn settings(config: &Config, node: &Node, data: &DataDir) -> Settings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         client_address: node.client.clone(),
         peer_address: node.peer.clone(),
+        peer_advertise: node.peer_advertise.clone(),
         dial: node.dial.clone(),
         secret: config.secret.clone(),
         raft: raft(config, node.id),
@@ -56,6 +57,7 @@ pub fn settings(config: &Config, node: &Node, data: &DataDir) -> Settings {
         },
         metrics: config.metrics.enabled,
         own_state_thread: config.runtime.state_machine == "own",
+        transfer_on_stop: Duration::from_millis(config.raft.transfer_on_stop_ms),
         slow_sync: Duration::from_millis(config.log.slow_sync_ms),
     }
 }

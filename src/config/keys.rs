@@ -67,6 +67,11 @@ pub const KEYS: &[Key] = &[
         "A file with a secret of at least 32 bytes that all nodes share, readable by its owner only. With it, nodes prove themselves to each other; without it, whoever reaches a peer address can claim to be a node.",
     ),
     key(
+        "cluster.join",
+        Kind::List,
+        "Client addresses, host:port, of nodes of a running cluster. A node whose data directory is empty joins that cluster instead of beginning a new one; it takes part once it is added: quorate member add.",
+    ),
+    key(
         "raft.heartbeat_ms",
         int(100, 10, 5_000, "milliseconds"),
         "How often the leader shows that it lives. Shorter finds a dead leader sooner and costs more messages.",
@@ -150,6 +155,11 @@ pub const KEYS: &[Key] = &[
         "storage.preallocate_bytes",
         int(MIB, 64 * KIB, 64 * MIB, "bytes"),
         "The log's files grow by this much at a time, so that most syncs change no metadata.",
+    ),
+    key(
+        "storage.sled_cache_bytes",
+        int(64 * MIB, MIB, 64 * GIB, "bytes"),
+        "How much memory sled, which keeps the checkpoints, may use for its cache.",
     ),
     key("limits.key_bytes", int(4_096, 1, 64 * KIB, "bytes"), "The longest key."),
     key(
@@ -272,14 +282,12 @@ pub const LATER: &[&str] = &[
     "ui",
     "backup",
     "lease",
-    "cluster.join",
     "storage.log",
     "storage.quota_bytes",
     "storage.quota_warn_percent",
     "storage.history_ms",
     "storage.history_bytes",
     "storage.min_free_bytes",
-    "storage.sled_cache_bytes",
     "limits.txn_ops",
     "limits.range_page_entries",
     "limits.range_page_bytes",

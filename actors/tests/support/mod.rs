@@ -14,8 +14,9 @@ use futures_util::{SinkExt, StreamExt};
 use quorate_actors::handshake::Incarnations;
 use quorate_actors::node::{self, Start};
 use quorate_actors::settings::{Queues, Settings, Web};
+use quorate_core::kv::{Changes, StateMachine};
 use quorate_core::raft::{self, Boot};
-use quorate_core::store::{LogStore, StoreError};
+use quorate_core::store::{CheckpointStore, LogStore, StoreError};
 use quorate_core::types::{Entry, HardState, Index, Member, Membership, NodeId, Position};
 use quorate_core::wire::client::{
     Hello, Limits, Op, RawReply, Replies, Success, decode_success, encode_request,
@@ -81,14 +82,26 @@ impl LogStore for Memory {
     }
 }
 
+/// A checkpoint that nothing is read back from.
+struct Forgetful;
+
+impl CheckpointStore for Forgetful {
+    fn save(&mut self, _: &StateMachine, _: Option<Changes>) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
+
 #[derive(Default)]
 struct Known(BTreeMap<NodeId, u64>);
 
 impl Incarnations for Known {
-    fn known(&self, node: NodeId) -> Option<u64> {
+    fn known(&self, node: NodeId, _: Index) -> Option<u64> {
         self.0.get(&node).copied()
     }
-    fn remember(&mut self, node: NodeId, incarnation: u64) -> std::io::Result<()> {
+    fn remember(&mut self, node: NodeId, _: Index, incarnation: u64) -> std::io::Result<()> {
         self.0.insert(node, incarnation);
         Ok(())
     }
@@ -132,6 +145,8 @@ fn start(member: &Member, membership: &Membership) -> Node {
         version: "0".into(),
         client_address: member.client.clone(),
         peer_address: member.peer.clone(),
+        peer_advertise: member.peer.clone(),
+        transfer_on_stop: Duration::from_millis(500),
         dial: BTreeMap::new(),
         secret: Some(b"a secret of the peers".to_vec()),
         raft: raft::Config::new(member.id, member.id.0),
@@ -148,6 +163,8 @@ fn start(member: &Member, membership: &Membership) -> Node {
         settings,
         boot: Boot::first(membership.clone()),
         log_store: Box::new(log_store),
+        state: StateMachine::new(),
+        checkpoints: Box::new(Forgetful),
         incarnations: Box::new(Known::default()),
     };
     let (stop, stopped) = oneshot::channel::<()>();

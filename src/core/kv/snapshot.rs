@@ -25,6 +25,8 @@ pub struct Chunk {
     pub bytes: Bytes,
     /// The name of its last record: the next chunk begins behind it.
     pub last: Bytes,
+    /// How many records are in it.
+    pub records: u64,
     /// Whether nothing follows.
     pub done: bool,
 }
@@ -82,6 +84,18 @@ impl StateMachine {
         header.into_iter().chain(keys).chain(sessions).chain(self.sessions.replies(from_reply))
     }
 
+    /// How many records there are.
+    #[must_use]
+    pub fn record_count(&self) -> u64 {
+        1 + self.data.map().len() as u64 + self.sessions.len() + self.sessions.replies_len()
+    }
+
+    /// How many records there are up to that name. Walks over them.
+    #[must_use]
+    pub fn records_until(&self, name: &Bytes) -> u64 {
+        self.record_count() - self.records(name).count() as u64
+    }
+
     /// The record of that name, if it is there now.
     #[must_use]
     pub fn record(&self, name: &Bytes) -> Option<Record> {
@@ -115,7 +129,7 @@ impl StateMachine {
     pub fn chunk(&self, after: &Bytes, max_bytes: usize) -> Chunk {
         let mut out = BytesMut::with_capacity(max_bytes.min(1 << 20) + 64);
         out.put_u64_le(0);
-        let mut last = after.clone();
+        let (mut last, mut count) = (after.clone(), 0);
         let mut records = self.records(after).peekable();
         while let Some(record) = records.peek() {
             let size = 8 + record.name.len() + record.value.len();
@@ -126,13 +140,14 @@ impl StateMachine {
             put_bytes(&mut out, &record.name);
             put_bytes(&mut out, &record.value);
             last = record.name;
+            count += 1;
         }
         let done = records.next().is_none();
         let checksum = xxh3_64(out.get(8..).unwrap_or_default());
         if let Some(place) = out.get_mut(..8) {
             place.copy_from_slice(&checksum.to_le_bytes());
         }
-        Chunk { bytes: out.freeze(), last, done }
+        Chunk { bytes: out.freeze(), last, records: count, done }
     }
 }
 
@@ -148,7 +163,7 @@ pub struct Builder {
     data: Data,
     sessions: Sessions,
     last: Bytes,
-    bytes: u64,
+    count: u64,
 }
 
 impl Builder {
@@ -164,10 +179,10 @@ impl Builder {
         &self.last
     }
 
-    /// The bytes of the records that were added.
+    /// How many records were added.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    pub fn count(&self) -> u64 {
+        self.count
     }
 
     /// Which state it is, once the header has come.
@@ -206,7 +221,7 @@ impl Builder {
             }
         }
         self.last = name.clone();
-        self.bytes += (name.len() + value.len()) as u64;
+        self.count += 1;
         Ok(())
     }
 

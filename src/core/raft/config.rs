@@ -139,7 +139,9 @@ impl Boot {
         }
         self.base = self.state;
         self.entries.clear();
-        self.hard_state.term = self.hard_state.term.max(term);
+        if term > self.hard_state.term {
+            self.hard_state = HardState { term, vote: None };
+        }
         let base = self.base;
         (self, Some(base))
     }

@@ -27,6 +27,8 @@ pub struct Status {
     pub durable_index: Index,
     /// The members.
     pub membership: Membership,
+    /// Whether that membership is committed.
+    pub membership_committed: bool,
     /// When it last heard of the leader; as a leader: when a quorum last heard of it.
     pub leader_contact: Option<Moment>,
     /// Whether it leads and has committed an entry of its term.
@@ -109,6 +111,7 @@ impl Status {
             last_index: node.log.last().index,
             durable_index: node.log.durable(),
             membership: node.membership.clone(),
+            membership_committed: node.log.membership_index() <= node.commit,
             leader_contact: node.contact(),
             settled,
             followers,

@@ -20,13 +20,17 @@ use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::raft::Message;
-use crate::types::NodeId;
+use crate::types::{NodeId, Position};
 
 /// Where a node's peer address takes connections.
 pub const RAFT_PATH: &str = "/v1/raft";
 
+/// Where a node's peer address takes snapshots: a connection of their own, so that no heartbeat
+/// waits behind one.
+pub const SNAPSHOT_PATH: &str = "/v1/snapshot";
+
 /// Raised with every change that an older node would not understand.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The longest websocket message during a handshake, in bytes.
 pub const HANDSHAKE_BYTES: usize = 4_096;
@@ -63,6 +67,8 @@ pub struct PeerHello {
     pub incarnation: u64,
     /// Its election timeout; it should be equal everywhere.
     pub election_timeout_ms: u64,
+    /// Where it is reached itself: the acceptor may not know it as a member yet.
+    pub address: String,
     /// Thirty-two random bytes.
     pub nonce: Bytes,
 }
@@ -96,14 +102,63 @@ pub enum RefusedWhy {
     Version,
     /// Another cluster's name or id.
     Cluster,
-    /// The dialler is not a member, or meant to reach another node.
+    /// The dialler meant to reach another node, or is this very one.
     Node,
+    /// The dialler was a member, and was removed.
+    Removed,
     /// The dialler's disk is not the one this node knows under its id.
     Incarnation,
     /// The proof is wrong.
     Secret,
     /// Not a handshake at all.
     Malformed,
+}
+
+/// What goes over a connection for snapshots, both ways. The dialler offers a state, the
+/// acceptor says from where it wants it, and the dialler sends piece after piece, a few ahead of
+/// the answers. A connection that breaks costs what was on its way: the next offer of the same
+/// state goes on behind the last piece that was taken in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SnapshotMessage {
+    /// Dialler: I have a state as of that entry, of so many records.
+    #[serde(rename = "o")]
+    Offer {
+        /// The last entry that it holds.
+        position: Position,
+        /// The records in it.
+        records: u64,
+    },
+    /// Dialler: the next piece.
+    #[serde(rename = "p")]
+    Piece(Bytes),
+    /// Acceptor: go on behind the record of that name; empty: from the start.
+    #[serde(rename = "n")]
+    Next(Bytes),
+    /// Acceptor: it is installed, or this node holds all of it anyway.
+    #[serde(rename = "d")]
+    Done,
+    /// Acceptor: not now, or not this one.
+    #[serde(rename = "r")]
+    Refused(String),
+}
+
+/// A message about a snapshot as a websocket message.
+///
+/// # Panics
+/// Never: writing into memory cannot fail.
+#[must_use]
+pub fn encode_snapshot(message: &SnapshotMessage) -> Bytes {
+    let mut out = Vec::new();
+    rmp_serde::encode::write(&mut out, message).expect("writing to memory cannot fail");
+    out.into()
+}
+
+/// The message about a snapshot in a websocket message.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub fn decode_snapshot(bytes: &[u8]) -> Result<SnapshotMessage, String> {
+    rmp_serde::from_slice(bytes).map_err(|error| error.to_string())
 }
 
 /// Who proves its knowledge of the secret.
@@ -120,8 +175,8 @@ pub enum Prover {
 #[must_use]
 pub fn transcript(prover: Prover, hello: &PeerHello, nonce: &[u8], incarnation: u64) -> Vec<u8> {
     let label: &[u8] = match prover {
-        Prover::Dialler => b"quorate/1 dialler",
-        Prover::Acceptor => b"quorate/1 acceptor",
+        Prover::Dialler => b"quorate/2 dialler",
+        Prover::Acceptor => b"quorate/2 acceptor",
     };
     let numbers = [
         u64::from(hello.version),
@@ -132,7 +187,7 @@ pub fn transcript(prover: Prover, hello: &PeerHello, nonce: &[u8], incarnation: 
         incarnation,
     ];
     let mut out = Vec::with_capacity(256);
-    for part in [label, hello.cluster.as_bytes(), &hello.nonce, nonce] {
+    for part in [label, hello.cluster.as_bytes(), hello.address.as_bytes(), &hello.nonce, nonce] {
         out.extend_from_slice(&(part.len() as u64).to_be_bytes());
         out.extend_from_slice(part);
     }
@@ -246,6 +301,7 @@ mod tests {
             to: NodeId(2),
             incarnation: 6,
             election_timeout_ms: 500,
+            address: "a:1".into(),
             nonce: Bytes::from_static(b"abc"),
         };
         let base = transcript(Prover::Dialler, &hello, b"xyz", 7);

@@ -74,11 +74,18 @@ fn handshake() -> impl Strategy<Value = Handshake> {
         RefusedWhy::Cluster,
         RefusedWhy::Node,
         RefusedWhy::Incarnation,
+        RefusedWhy::Removed,
         RefusedWhy::Secret,
         RefusedWhy::Malformed,
     ]);
-    let hello = (any::<u32>(), ".{0,30}", any::<[u64; 5]>(), blob()).prop_map(
-        |(version, cluster, [cluster_id, from, to, incarnation, election_timeout_ms], nonce)| {
+    let hello = (any::<u32>(), ".{0,30}", ".{0,30}", any::<[u64; 5]>(), blob()).prop_map(
+        |(
+            version,
+            cluster,
+            address,
+            [cluster_id, from, to, incarnation, election_timeout_ms],
+            nonce,
+        )| {
             let (from, to) = (NodeId(from), NodeId(to));
             Handshake::Hello(PeerHello {
                 version,
@@ -88,6 +95,7 @@ fn handshake() -> impl Strategy<Value = Handshake> {
                 to,
                 incarnation,
                 election_timeout_ms,
+                address,
                 nonce,
             })
         },
