@@ -62,7 +62,7 @@ section!(
 section!(
     /// The `[storage]` section.
     Storage, "storage" {
-        segment_bytes: integer, preallocate_bytes: integer, sled_cache_bytes: integer,
+        log: text, segment_bytes: integer, preallocate_bytes: integer, sled_cache_bytes: integer,
     }
 );
 section!(

@@ -3,5 +3,8 @@
 pub mod checkpoint;
 pub mod data_dir;
 pub mod disk;
+mod sled_db;
+pub mod sled_log;
 #[cfg(test)]
 mod tests;
+mod watermark;

@@ -18,6 +18,7 @@ use crate::config::{Config, Node};
 use crate::store::checkpoint::{CheckpointError, SledCheckpoints};
 use crate::store::data_dir::{DataDir, DataDirError, Wanted};
 use crate::store::disk::Disk;
+use crate::store::sled_log::SledLog;
 
 /// Everything that a node starts from. `join`: the clients' addresses of a cluster to join, as
 /// the command line names them.
@@ -144,27 +145,22 @@ fn recover(
     let started = Instant::now();
     let identity =
         Identity { cluster: data.cluster_id(), node: node.id, incarnation: data.incarnation() };
-    let options = Options {
-        segment_bytes: config.storage.segment_bytes,
-        preallocate_bytes: config.storage.preallocate_bytes,
-        identity,
-    };
     let had_log = node.data_dir.join("log").exists();
-    let disk = Arc::new(Disk::new(&node.data_dir));
-    let (mut log, recovered) = Wal::open(disk, options).map_err(|error| damaged(node, &error))?;
+    let (mut log, recovered) = open_log(config, node, identity)?;
     tell_torn(&recovered);
     let nothing = recovered.entries.is_empty() && recovered.base.index == Index(0);
     let empty = nothing && state.applied() == Index(0);
-    if empty && data.initialized() && !(data.joined() && had_log) {
+    // A checkpoint does not replace the log: the vote and what was acknowledged since are lost.
+    if nothing && data.initialized() && !(data.joined() && had_log) {
         return Err(lost(node));
     }
     let boot = if empty && !data.joined() {
         let boot = Boot::first(first);
-        write_first(&mut log, &boot).map_err(|error| damaged(node, &error))?;
+        write_first(&mut *log, &boot).map_err(|error| damaged(node, &error))?;
         log::info!("log: new, the first entry holds the members of the configuration");
         boot
     } else {
-        reconcile(node, &mut log, recovered, state)?
+        reconcile(node, &mut *log, recovered, state)?
     };
     if !data.initialized() {
         data.set_initialized().map_err(|error| not_opened(&error))?;
@@ -176,7 +172,47 @@ fn recover(
         boot.hard_state.term,
         started.elapsed().as_millis()
     );
-    Ok((Box::new(log), boot))
+    Ok((log, boot))
+}
+
+/// Opens the log where `storage.log` says that it is.
+fn open_log(
+    config: &Config,
+    node: &Node,
+    identity: Identity,
+) -> Result<(Box<dyn LogStore>, Recovered), Failed> {
+    let path = node.data_dir.join("log");
+    let wanted = config.storage.log.as_str();
+    let there = kept_in(&path).unwrap_or(wanted);
+    if there != wanted {
+        let text = format!(
+            "node {} keeps its log in {there}, and storage.log says {wanted}: set it back to \"{there}\". A log is not \
+             moved from one to the other; replace the node to change it",
+            node.id
+        );
+        return Err(Failed::new(exit::CONFIG, "config", text));
+    }
+    if wanted == "sled" {
+        let opened = SledLog::open(&path, identity).map_err(|error| damaged(node, &error))?;
+        return Ok((Box::new(opened.0), opened.1));
+    }
+    let options = Options {
+        segment_bytes: config.storage.segment_bytes,
+        preallocate_bytes: config.storage.preallocate_bytes,
+        identity,
+    };
+    let disk = Arc::new(Disk::new(&node.data_dir));
+    let (log, recovered) = Wal::open(disk, options).map_err(|error| damaged(node, &error))?;
+    Ok((Box::new(log), recovered))
+}
+
+/// The `storage.log` of the log in a directory, if there is one.
+fn kept_in(path: &Path) -> Option<&'static str> {
+    if SledLog::is_in(path) {
+        return Some("sled");
+    }
+    let mut names = std::fs::read_dir(path).ok()?.flatten();
+    names.any(|entry| entry.path().extension() == Some("wal".as_ref())).then_some("segments")
 }
 
 fn tell_torn(recovered: &Recovered) {

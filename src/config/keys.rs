@@ -147,6 +147,11 @@ pub const KEYS: &[Key] = &[
         "How much may be committed and handed to the state machine and not be applied yet. What is applied at once holds up a node's one thread: 256 KiB of small entries take two or three milliseconds, also while a long log is replayed.",
     ),
     key(
+        "storage.log",
+        Kind::Choice(&["segments", "sled"]),
+        "Where a node's log lives: in segments of our own, which is faster, or in sled. Only an empty node can change it.",
+    ),
+    key(
         "storage.segment_bytes",
         int(64 * MIB, MIB, GIB, "bytes"),
         "The log's files are ended at about this size.",
@@ -282,7 +287,6 @@ pub const LATER: &[&str] = &[
     "ui",
     "backup",
     "lease",
-    "storage.log",
     "storage.quota_bytes",
     "storage.quota_warn_percent",
     "storage.history_ms",

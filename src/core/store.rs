@@ -95,7 +95,7 @@ pub enum StoreError {
     Damaged {
         /// The file.
         path: String,
-        /// The byte offset of the damage.
+        /// The byte offset of the damage; 0 also where none can be told.
         offset: u64,
         /// What was found.
         what: String,
@@ -115,6 +115,7 @@ impl fmt::Display for StoreError {
             StoreError::Io { action, path, error, .. } => {
                 write!(f, "cannot {action} {path}: {error}")
             }
+            StoreError::Damaged { path, offset: 0, what } => write!(f, "{path} is damaged: {what}"),
             StoreError::Damaged { path, offset, what } => {
                 write!(f, "{path} is damaged at byte {offset}: {what}")
             }

@@ -1,5 +1,8 @@
 //! The data directory's refusals, and the log over real files.
 
+mod checkpoint;
+mod sled_log;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

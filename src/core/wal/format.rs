@@ -232,7 +232,10 @@ fn number(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 /// Adds an entry's payload bytes: term, index, kind, content.
-pub(super) fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
+///
+/// # Panics
+/// Never: a write into memory does not fail.
+pub fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
     out.extend_from_slice(&entry.term.0.to_le_bytes());
     out.extend_from_slice(&entry.index.0.to_le_bytes());
     match &entry.payload {
@@ -249,7 +252,7 @@ pub(super) fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 /// The entry in a record's payload.
-pub(super) fn decode_entry(bytes: &Bytes) -> Option<Entry> {
+pub fn decode_entry(bytes: &Bytes) -> Option<Entry> {
     let (term, index) = (Term(number(bytes, 0)?), Index(number(bytes, 8)?));
     let content = bytes.get(17..)?;
     let payload = match bytes.get(16)? {

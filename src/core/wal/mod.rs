@@ -51,6 +51,7 @@ mod write;
 
 use crate::types::{Entry, HardState, NodeId, Position};
 
+pub use format::{decode_entry, encode_entry};
 pub use write::Wal;
 
 /// Whose log it is.
