@@ -120,3 +120,51 @@ async fn a_damaged_checkpoint_is_moved_aside_and_the_state_comes_from_the_leader
     let installed = log.contains("installed the snapshot");
     assert!(installed, "{log}");
 }
+
+#[tokio::test]
+async fn a_node_whose_log_is_gone_does_not_start_from_its_checkpoint() {
+    let mut cluster = Cluster::start(quorate(), 1, SMALL);
+    cluster.leader().await;
+    let client = cluster.client().await;
+    write(&client, 3_000).await;
+    all_trimmed(&cluster).await;
+    cluster.kill(1);
+    let log = cluster.dir.path().join("n1/log");
+    std::fs::remove_dir_all(&log).unwrap();
+    // Its vote was in the log: it could vote a second time in the same term.
+    let node = std::process::Command::new(quorate())
+        .args(["node", "--id", "1", "--config"])
+        .arg(&cluster.config)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&node.stderr);
+    assert_eq!(node.status.code(), Some(76), "{text}");
+    assert!(text.contains("replace this node"), "{text}");
+}
+
+#[tokio::test]
+async fn a_cluster_with_its_logs_in_sled_trims_them_and_survives_kills() {
+    let mut cluster = Cluster::start(quorate(), 3, &format!("log = \"sled\"\n{SMALL}"));
+    cluster.leader().await;
+    let client = cluster.client().await;
+    write(&client, 3_000).await;
+    all_trimmed(&cluster).await;
+    cluster.settled().await;
+    (1..=3).for_each(|id| cluster.kill(id));
+    (1..=3).for_each(|id| cluster.start_node(id));
+    cluster.leader().await;
+    let again = cluster.client().await;
+    for key in 0..100 {
+        assert_eq!(again.get(format!("key/{key}")).await.unwrap().entry.unwrap().version, 30);
+    }
+    // Where it is, is not changed under a log that is there.
+    cluster.kill(1);
+    let node = std::process::Command::new(quorate())
+        .args(["node", "--id", "1", "--set", "storage.log=segments", "--config"])
+        .arg(&cluster.config)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&node.stderr);
+    assert_eq!(node.status.code(), Some(78), "{text}");
+    assert!(text.contains("set it back to \"sled\""), "{text}");
+}
