@@ -4,6 +4,7 @@ pub mod canary;
 pub mod chance;
 pub mod coverage;
 pub mod facts;
+pub mod habits;
 pub mod history;
 pub mod invariants;
 pub mod known;
