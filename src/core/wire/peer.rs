@@ -1,8 +1,12 @@
 //! The nodes' protocol: a handshake, then Raft's messages, one direction per connection.
 //!
 //! The node that dials sends; the node that accepts only answers the handshake. A websocket
-//! message carries one or more MessagePack values, compact (structs as arrays), because both
-//! ends are of one version: the handshake compares [`PROTOCOL_VERSION`].
+//! message carries one or more sealed MessagePack values, compact (structs as arrays), because
+//! both ends are of one version: the handshake compares [`PROTOCOL_VERSION`].
+//!
+//! The seal is the value's length and checksum, four bytes each. TCP's own checksum has 16 bits,
+//! and proxies and network cards make it anew over what they spoiled: one wrong bit in an entry
+//! would be another entry on one node, and in a vote another vote.
 //!
 //! ```text
 //!   dialler                                   acceptor
@@ -16,8 +20,10 @@
 //! With a shared secret each side proves that it knows it by an HMAC over both nonces and both
 //! names; without one the proofs are empty.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::raft::Message;
 use crate::types::NodeId;
@@ -26,7 +32,7 @@ use crate::types::NodeId;
 pub const RAFT_PATH: &str = "/v1/raft";
 
 /// Raised with every change that an older node would not understand.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The longest websocket message during a handshake, in bytes.
 pub const HANDSHAKE_BYTES: usize = 4_096;
@@ -142,15 +148,52 @@ pub fn transcript(prover: Prover, hello: &PeerHello, nonce: &[u8], incarnation: 
     out
 }
 
+/// The bytes in front of each value: its length and its checksum, big-endian.
+pub(crate) const SEAL_BYTES: usize = 8;
+
+/// Adds a value and its seal.
+fn seal_value<T: Serialize>(out: &mut BytesMut, value: &T) {
+    let start = out.len();
+    out.put_bytes(0, SEAL_BYTES);
+    let mut writer = (&mut *out).writer();
+    rmp_serde::encode::write(&mut writer, value).expect("writing to memory cannot fail");
+    let (seal, body) = out[start..].split_at_mut(SEAL_BYTES);
+    seal.copy_from_slice(&seal_of(body));
+}
+
+/// The seal of a value's bytes.
+#[expect(clippy::cast_possible_truncation, reason = "the low half of the hash will do")]
+pub(crate) fn seal_of(body: &[u8]) -> [u8; SEAL_BYTES] {
+    let length = u32::try_from(body.len()).expect("a message is below 4 GiB");
+    let sum = xxh3_64(body) as u32;
+    ((u64::from(length) << 32) | u64::from(sum)).to_be_bytes()
+}
+
+/// The first value behind its seal, and what follows it.
+fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), String> {
+    let (seal, rest) =
+        bytes.split_first_chunk::<SEAL_BYTES>().ok_or("a message that is cut short")?;
+    let length = u64::from_be_bytes(*seal) >> 32;
+    let length = usize::try_from(length).map_err(|error| error.to_string())?;
+    let (mut body, rest) = rest.split_at_checked(length).ok_or("a message that is cut short")?;
+    if seal_of(body) != *seal {
+        return Err("a message was damaged on its way: its checksum is wrong".to_owned());
+    }
+    let mut deserializer = rmp_serde::Deserializer::new(&mut body);
+    deserializer.set_max_depth(16);
+    let value = T::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
+    if body.is_empty() { Ok((value, rest)) } else { Err("bytes behind a message".to_owned()) }
+}
+
 /// One handshake message as a websocket message.
 ///
 /// # Panics
 /// Never: writing into memory cannot fail.
 #[must_use]
 pub fn encode_handshake(message: &Handshake) -> Bytes {
-    let mut out = Vec::new();
-    rmp_serde::encode::write(&mut out, message).expect("writing to memory cannot fail");
-    out.into()
+    let mut out = BytesMut::new();
+    seal_value(&mut out, message);
+    out.freeze()
 }
 
 /// The handshake message in a websocket message.
@@ -158,16 +201,18 @@ pub fn encode_handshake(message: &Handshake) -> Bytes {
 /// # Errors
 /// What is wrong with it, for a person.
 pub fn decode_handshake(bytes: &[u8]) -> Result<Handshake, String> {
-    rmp_serde::from_slice(bytes).map_err(|error| error.to_string())
+    match unseal(bytes)? {
+        (message, []) => Ok(message),
+        (_, _) => Err("bytes behind a handshake".to_owned()),
+    }
 }
 
 /// Adds a message of Raft to a websocket message.
 ///
 /// # Panics
-/// Never: writing into memory cannot fail.
+/// When the message has 4 GiB, which no limit allows.
 pub fn encode_message(out: &mut BytesMut, message: &Message) {
-    let mut writer = bytes::BufMut::writer(out);
-    rmp_serde::encode::write(&mut writer, message).expect("writing to memory cannot fail");
+    seal_value(out, message);
 }
 
 /// The messages of Raft in a websocket message.
@@ -178,10 +223,9 @@ pub fn decode_messages(frame: &[u8]) -> Result<Vec<Message>, String> {
     let mut rest = frame;
     let mut messages = Vec::new();
     while !rest.is_empty() {
-        let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
-        deserializer.set_max_depth(16);
-        let message = Message::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
+        let (message, behind) = unseal(rest)?;
         messages.push(message);
+        rest = behind;
     }
     Ok(messages)
 }
@@ -233,6 +277,25 @@ mod tests {
             if let Ok(some) = decode_messages(&frame[..cut]) {
                 assert!(messages().starts_with(&some) && some.len() < messages().len());
             }
+        }
+    }
+
+    #[test]
+    fn one_wrong_bit_anywhere_is_an_error() {
+        let mut frame = BytesMut::new();
+        for message in messages() {
+            encode_message(&mut frame, &message);
+        }
+        let handshake = encode_handshake(&Handshake::Proof(Bytes::from_static(b"proof")));
+        for bit in 0..8 * frame.len() {
+            let mut wrong = frame.to_vec();
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_messages(&wrong).is_err(), "bit {bit}");
+        }
+        for bit in 0..8 * handshake.len() {
+            let mut wrong = handshake.to_vec();
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_handshake(&wrong).is_err(), "bit {bit}");
         }
     }
 
