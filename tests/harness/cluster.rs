@@ -108,6 +108,12 @@ impl Cluster {
         child.is_some_and(|child| child.try_wait().expect("a child can be asked").is_none())
     }
 
+    /// Whether a node was started, and its end, if it has ended, has not been asked for.
+    #[must_use]
+    pub fn is_started(&self, id: u64) -> bool {
+        self.children.contains_key(&id)
+    }
+
     /// Ends a node with SIGKILL and waits until it is gone. Nothing if it does not run.
     pub fn kill(&mut self, id: u64) {
         if let Some(mut child) = self.children.remove(&id) {
@@ -283,7 +289,7 @@ impl Drop for Cluster {
 }
 
 /// The status of the node at an address, if it answers soon.
-async fn ask(address: String) -> Option<Status> {
+pub(crate) async fn ask(address: String) -> Option<Status> {
     let asking = async {
         let builder = Client::builder().endpoint(address).pinned(true).sessionless(true);
         let client = builder.deadline(Duration::from_millis(500)).connect().await.ok()?;

@@ -10,7 +10,7 @@
 //! * [`Cluster`]: nodes as processes, from a configuration made for them.
 //! * [`proxy`]: relays whole websocket frames, and delays, loses, doubles, holds or spoils them.
 //! * [`disk`]: makes syncs and writes of one process fail or wait, and shifts its wall clock.
-//! * plan and nemesis: faults as data, and what carries them out.
+//! * [`plan`] and [`nemesis`]: faults as data, and what carries them out.
 //! * [`workload`] and [`judge`]: what clients did and were told, and whether that can be.
 //!
 //! Used by the tests beside it and by the examples; the simulator does the same in one process and
@@ -24,7 +24,10 @@
 pub mod cluster;
 pub mod disk;
 pub mod judge;
+pub mod ledger;
 pub mod load;
+pub mod nemesis;
+pub mod plan;
 pub mod proxy;
 mod wait;
 pub mod workload;

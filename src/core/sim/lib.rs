@@ -8,6 +8,7 @@ pub mod habits;
 pub mod history;
 pub mod invariants;
 pub mod known;
+pub mod ledger;
 pub mod oracle;
 pub mod plan;
 pub mod search;

@@ -1,6 +1,8 @@
 //! What can happen to a node's data directory while the node does not run.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::Cluster;
@@ -86,10 +88,11 @@ impl Cluster {
 
 /// Turns over one bit of a file.
 pub fn flip(path: &Path, place: usize) {
-    let mut bytes = std::fs::read(path).expect("the file can be read");
-    let byte = bytes.get_mut(place).expect("a place in the file");
-    *byte ^= 0x10;
-    std::fs::write(path, bytes).expect("the file can be written");
+    let file = File::options().read(true).write(true).open(path).expect("the file is there");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, place as u64).expect("a place in the file");
+    byte[0] ^= 0x10;
+    file.write_all_at(&byte, place as u64).expect("the file can be written");
 }
 
 /// Copies a directory and all below it.
