@@ -157,8 +157,10 @@ fn seal_value<T: Serialize>(out: &mut BytesMut, value: &T) {
     out.put_bytes(0, SEAL_BYTES);
     let mut writer = (&mut *out).writer();
     rmp_serde::encode::write(&mut writer, value).expect("writing to memory cannot fail");
-    let (seal, body) = out[start..].split_at_mut(SEAL_BYTES);
+    let mut sealed = out.split_off(start);
+    let (seal, body) = sealed.split_at_mut(SEAL_BYTES);
     seal.copy_from_slice(&seal_of(body));
+    out.unsplit(sealed);
 }
 
 /// The seal of a value's bytes.
