@@ -16,11 +16,13 @@ use quorate_core::wire::peer::{
 
 use crate::guard::{FrameLimit, guarded};
 use crate::handshake::{
-    Incarnations, judge_hello, judge_incarnation, nonce, proof_holds, prove, refused,
+    Incarnations, judge_hello, judge_member, nonce, proof_holds, prove, refused,
 };
-use crate::messages::{Received, Silenced};
+use crate::messages::{Introduced, Received, Silenced};
 use crate::raft::RaftActor;
 use crate::settings::{Settings, peer_frame_bytes};
+use crate::snapshot::SnapshotActor;
+use crate::snapshot_lane;
 use crate::view::View;
 
 /// What the accepting side shares.
@@ -34,11 +36,20 @@ pub struct Acceptor {
     pub incarnations: Arc<Mutex<dyn Incarnations>>,
     /// Who gets the messages.
     pub raft: Addr<RaftActor>,
+    /// Who gets the snapshots.
+    pub snapshots: Addr<SnapshotActor>,
     /// When something was last said about a refusal.
     pub complained: Arc<Mutex<Option<(String, Instant)>>>,
 }
 
 const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
+
+/// What comes in over a connection.
+#[derive(Clone, Copy)]
+enum Lane {
+    Raft,
+    Snapshot,
+}
 
 /// `GET /v1/raft`, the peers' websocket.
 ///
@@ -49,13 +60,34 @@ pub async fn upgrade(
     body: web::Payload,
     acceptor: web::Data<Acceptor>,
 ) -> Result<HttpResponse, actix_web::Error> {
+    open(request, body, &acceptor, Lane::Raft).await
+}
+
+/// `GET /v1/snapshot`, the peers' websocket for snapshots.
+///
+/// # Errors
+/// When the request is no websocket upgrade.
+pub async fn upgrade_snapshot(
+    request: HttpRequest,
+    body: web::Payload,
+    acceptor: web::Data<Acceptor>,
+) -> Result<HttpResponse, actix_web::Error> {
+    open(request, body, &acceptor, Lane::Snapshot).await
+}
+
+async fn open(
+    request: HttpRequest,
+    body: web::Payload,
+    acceptor: &Acceptor,
+    lane: Lane,
+) -> Result<HttpResponse, actix_web::Error> {
     let limit = FrameLimit::new(HANDSHAKE_BYTES);
     let body = guarded(&request, body, limit.clone()).await?;
     let (response, session, stream) = actix_ws::handle(&request, body)?;
     let most = peer_frame_bytes(&acceptor.settings);
     let stream = stream.max_frame_size(most).aggregate_continuations().max_continuation_size(most);
     let from = request.peer_addr().map(|address| address.to_string()).unwrap_or_default();
-    actix_rt::spawn(serve(acceptor.get_ref().clone(), session, stream, limit, from));
+    actix_rt::spawn(serve(acceptor.clone(), session, stream, limit, from, lane));
     Ok(response)
 }
 
@@ -65,11 +97,12 @@ async fn serve(
     mut stream: AggregatedMessageStream,
     limit: FrameLimit,
     address: String,
+    lane: Lane,
 ) {
     let shaken =
         tokio::time::timeout(HANDSHAKE_TIME, acceptor.shake_hands(&mut session, &mut stream));
-    let peer = match shaken.await {
-        Ok(Ok(peer)) => peer,
+    let PeerHello { from: peer, address: dialled, .. } = match shaken.await {
+        Ok(Ok(hello)) => hello,
         Ok(Err(refusal)) => {
             acceptor.complain(&address, &refusal.reason);
             let bytes = encode_handshake(&Handshake::Refused(refusal));
@@ -83,9 +116,18 @@ async fn serve(
         }
     };
     limit.set(peer_frame_bytes(&acceptor.settings));
-    log::info!("peer: node {peer} connected from {address}");
-    let ended = acceptor.receive(peer, &mut session, &mut stream).await;
-    acceptor.raft.do_send(Silenced { peer });
+    let ended = match lane {
+        Lane::Raft => {
+            log::info!("peer: node {peer} connected from {address}");
+            acceptor.raft.do_send(Introduced { peer, address: dialled });
+            let ended = acceptor.receive(peer, &mut session, &mut stream).await;
+            acceptor.raft.do_send(Silenced { peer });
+            ended
+        }
+        Lane::Snapshot => {
+            snapshot_lane::receive(peer, &acceptor.snapshots, &mut session, &mut stream).await
+        }
+    };
     let ended = limit.exceeded().map_or(ended, |bytes| format!("a frame of {bytes} bytes"));
     log::info!("peer: node {peer} disconnected: {ended}");
     let reason = CloseReason { code: CloseCode::Normal, description: Some(ended) };
@@ -97,12 +139,11 @@ impl Acceptor {
         &self,
         session: &mut Session,
         stream: &mut AggregatedMessageStream,
-    ) -> Result<NodeId, Refused> {
+    ) -> Result<PeerHello, Refused> {
         let Handshake::Hello(hello) = hear(stream).await? else {
             return Err(refused(RefusedWhy::Malformed, "the handshake begins with Hello".into()));
         };
-        let members: Vec<NodeId> = self.view.raft().membership.voters().collect();
-        judge_hello(&self.settings, &members, &hello)?;
+        judge_hello(&self.settings, &hello)?;
         let challenge = self.challenge(&hello);
         say(session, &Handshake::Challenge(challenge.clone())).await?;
         let Handshake::Proof(proof) = hear(stream).await? else {
@@ -111,7 +152,7 @@ impl Acceptor {
         self.judge_proof(&hello, &challenge, &proof)?;
         self.judge_disk(&hello)?;
         say(session, &Handshake::Welcome).await?;
-        Ok(hello.from)
+        Ok(hello)
     }
 
     fn challenge(&self, hello: &PeerHello) -> Challenge {
@@ -143,8 +184,9 @@ impl Acceptor {
     }
 
     fn judge_disk(&self, hello: &PeerHello) -> Result<(), Refused> {
+        let (committed, membership) = self.view.membership();
         let mut known = self.incarnations.lock().unwrap_or_else(PoisonError::into_inner);
-        judge_incarnation(&mut *known, hello.from, hello.incarnation)
+        judge_member(&mut *known, committed, &membership, hello.from, hello.incarnation)
     }
 
     /// Hands over what comes in until the connection ends; says why it ended.
@@ -156,6 +198,8 @@ impl Acceptor {
     ) -> String {
         while let Some(message) = stream.next().await {
             match message {
+                // Who was removed meanwhile is told so when it dials again.
+                Ok(_) if self.is_removed(peer) => return "it was removed".to_owned(),
                 Ok(AggregatedMessage::Binary(frame)) => match decode_messages(&frame) {
                     Ok(messages) => self.raft.do_send(Received { from: peer, messages }),
                     Err(error) => return format!("a frame that does not decode: {error}"),
@@ -168,6 +212,11 @@ impl Acceptor {
             }
         }
         "connection lost".to_owned()
+    }
+
+    fn is_removed(&self, peer: NodeId) -> bool {
+        let (committed, membership) = self.view.membership();
+        committed && membership.removed.contains(&peer)
     }
 
     /// One line a minute for each reason.

@@ -10,9 +10,8 @@ use actix::Recipient;
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use quorate_core::raft::Random;
-use quorate_core::types::NodeId;
 use quorate_core::wire::peer::{
-    HANDSHAKE_BYTES, Handshake, Prover, RAFT_PATH, RefusedWhy, decode_handshake, encode_handshake,
+    HANDSHAKE_BYTES, Handshake, Prover, RefusedWhy, decode_handshake, encode_handshake,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -20,28 +19,12 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::dialler::Dial;
 use crate::fatal::{exit, fatal};
 use crate::handshake::{hello, judge_challenge, prove};
 use crate::messages::{LinkDown, LinkUp};
-use crate::settings::Settings;
 
-/// What a dialling task needs.
-pub struct Dial {
-    /// This node's settings.
-    pub settings: Arc<Settings>,
-    /// The peer.
-    pub peer: NodeId,
-    /// Where it is dialled.
-    pub address: String,
-    /// Bytes handed to the connection and not yet written.
-    pub queued: Arc<AtomicUsize>,
-    /// Says whether a peer's disk is the one known; see `judge_incarnation`.
-    pub incarnation_known: Box<dyn FnMut(NodeId, u64) -> Result<(), String> + Send>,
-    /// The seed of the pauses.
-    pub seed: u64,
-}
-
-type Socket = WebSocketStream<TcpStream>;
+pub(crate) type Socket = WebSocketStream<TcpStream>;
 
 /// No message is packed together with others beyond this size.
 const PACK_BYTES: usize = 256 << 10;
@@ -110,7 +93,8 @@ impl Complaints {
     }
 }
 
-async fn connect(dial: &mut Dial) -> Result<Socket, String> {
+/// A connection whose handshake is done; or why there is none.
+pub(crate) async fn connect(dial: &mut Dial) -> Result<Socket, String> {
     match timeout(HANDSHAKE_TIME, connect_now(dial)).await {
         Ok(result) => result,
         Err(_) => Err(format!("no answer within {} s", HANDSHAKE_TIME.as_secs())),
@@ -121,11 +105,11 @@ async fn connect_now(dial: &mut Dial) -> Result<Socket, String> {
     let tcp = TcpStream::connect(&dial.address).await.map_err(plain)?;
     tcp.set_nodelay(true).map_err(plain)?;
     let config = WebSocketConfig::default()
-        .max_message_size(Some(HANDSHAKE_BYTES))
-        .max_frame_size(Some(HANDSHAKE_BYTES))
+        .max_message_size(Some(4 * HANDSHAKE_BYTES))
+        .max_frame_size(Some(4 * HANDSHAKE_BYTES))
         .write_buffer_size(0)
         .max_write_buffer_size(usize::MAX);
-    let url = format!("ws://{}{RAFT_PATH}", dial.address);
+    let url = format!("ws://{}{}", dial.address, dial.path);
     let upgraded = client_async_with_config(url, tcp, Some(config)).await;
     let (mut socket, _) = upgraded.map_err(|error| format!("not a peer address: {error}"))?;
     shake_hands(dial, &mut socket).await?;
@@ -157,6 +141,10 @@ fn turned_away(dial: &Dial, answer: Handshake) -> String {
     match answer {
         Handshake::Refused(refused) if refused.why == RefusedWhy::Incarnation => fatal(
             exit::WRONG_DATA_DIRECTORY,
+            format_args!("node {} refuses this node: {}", dial.peer, refused.reason),
+        ),
+        Handshake::Refused(refused) if refused.why == RefusedWhy::Removed => fatal(
+            exit::REMOVED,
             format_args!("node {} refuses this node: {}", dial.peer, refused.reason),
         ),
         Handshake::Refused(refused) => format!("refused: {}", refused.reason),

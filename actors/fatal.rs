@@ -10,6 +10,10 @@ use std::fmt::Display;
 pub mod exit {
     /// The data directory is not this node's.
     pub const WRONG_DATA_DIRECTORY: i32 = 65;
+    /// This node was removed from its cluster.
+    pub const REMOVED: i32 = 66;
+    /// A rule was broken inside the node.
+    pub const INTERNAL: i32 = 70;
     /// The disk failed.
     pub const DISK: i32 = 74;
 }

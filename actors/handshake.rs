@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
-use quorate_core::types::NodeId;
+use quorate_core::types::{Index, Membership, NodeId};
 use quorate_core::wire::peer::{
     Challenge, PROTOCOL_VERSION, PeerHello, Prover, Refused, RefusedWhy, transcript,
 };
@@ -13,14 +13,15 @@ use crate::settings::Settings;
 
 /// What this node remembers of the other members' disks.
 pub trait Incarnations: Send {
-    /// The incarnation that a member had when it was first met.
-    fn known(&self, node: NodeId) -> Option<u64>;
+    /// The incarnation that a member had when it was first met. `added` is the index of the
+    /// entry that added it: one that was removed and added again is another member.
+    fn known(&self, node: NodeId, added: Index) -> Option<u64>;
 
     /// Remembers a member's incarnation, durably.
     ///
     /// # Errors
     /// The disk's; fatal.
-    fn remember(&mut self, node: NodeId, incarnation: u64) -> std::io::Result<()>;
+    fn remember(&mut self, node: NodeId, added: Index, incarnation: u64) -> std::io::Result<()>;
 }
 
 /// Thirty-two bytes of the operating system's randomness.
@@ -45,6 +46,7 @@ pub fn hello(settings: &Settings, to: NodeId) -> PeerHello {
         to,
         incarnation: settings.incarnation,
         election_timeout_ms: crate::view::millis(settings.raft.election_timeout),
+        address: settings.peer_advertise.clone(),
         nonce: nonce(),
     }
 }
@@ -78,11 +80,7 @@ pub fn proof_holds(expected: &[u8], given: &[u8]) -> bool {
 ///
 /// # Errors
 /// Why the dialler is turned away.
-pub fn judge_hello(
-    settings: &Settings,
-    members: &[NodeId],
-    hello: &PeerHello,
-) -> Result<(), Refused> {
+pub fn judge_hello(settings: &Settings, hello: &PeerHello) -> Result<(), Refused> {
     let PeerHello { from, to, .. } = hello;
     let own = settings.id;
     if hello.version != PROTOCOL_VERSION {
@@ -121,11 +119,35 @@ pub fn judge_hello(
             ),
         ));
     }
-    if *from == own || !members.contains(from) {
-        return Err(refused(
-            RefusedWhy::Node,
-            format!("node {from} is not another member of this cluster"),
-        ));
+    if *from == own {
+        let text = format!("node {from} dials itself: check the peer addresses");
+        return Err(refused(RefusedWhy::Node, text));
+    }
+    Ok(())
+}
+
+/// An acceptor's judgement of a proven dialler: whether it may take part under its id with its
+/// disk. Who is no member is let in: this node's membership may be an old one. Who was removed
+/// is not.
+///
+/// # Errors
+/// Why it is turned away.
+pub fn judge_member(
+    known: &mut dyn Incarnations,
+    committed: bool,
+    membership: &Membership,
+    node: NodeId,
+    incarnation: u64,
+) -> Result<(), Refused> {
+    if let Some(member) = membership.member(node) {
+        return judge_incarnation(known, node, member.added, incarnation);
+    }
+    if committed && membership.removed.contains(&node) {
+        let text = format!(
+            "node {node} was removed from this cluster. To bring it back: quorate member add {node} --peer ... --client ..., \
+             and start it with an empty data directory and cluster.join"
+        );
+        return Err(refused(RefusedWhy::Removed, text));
     }
     Ok(())
 }
@@ -137,19 +159,20 @@ pub fn judge_hello(
 pub fn judge_incarnation(
     known: &mut dyn Incarnations,
     node: NodeId,
+    added: Index,
     incarnation: u64,
 ) -> Result<(), Refused> {
-    match known.known(node) {
+    match known.known(node, added) {
         Some(first) if first == incarnation => Ok(()),
         Some(_) => Err(refused(
             RefusedWhy::Incarnation,
             format!(
                 "node {node} comes with another disk than the one this cluster knows: its log and votes are lost, \
-                 so it must not return under its old id. Restore its data directory, or add it as a new member"
+                 so it must not return under its old id. Replace it: quorate member replace {node}, then start it with an empty data directory and cluster.join"
             ),
         )),
         None => {
-            known.remember(node, incarnation).unwrap_or_else(|error| {
+            known.remember(node, added, incarnation).unwrap_or_else(|error| {
                 crate::fatal::fatal(
                     crate::fatal::exit::DISK,
                     format_args!(

@@ -13,8 +13,10 @@
 //! actix is used here and nowhere else.
 
 pub mod accept;
+pub mod checkpoint;
 pub mod client_session;
 pub mod dial;
+pub mod dialler;
 pub mod fatal;
 pub mod guard;
 pub mod handshake;
@@ -32,5 +34,7 @@ pub mod server;
 pub mod session_io;
 mod session_requests;
 pub mod settings;
+pub mod snapshot;
+pub mod snapshot_lane;
 pub mod state_machine;
 pub mod view;

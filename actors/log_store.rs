@@ -17,7 +17,7 @@ use quorate_core::types::NodeId;
 use quorate_core::wire::peer::encode_message;
 
 use crate::fatal::{exit, fatal};
-use crate::messages::{Drain, Flush, Persist, Persisted, Transmit};
+use crate::messages::{Drain, Flush, Peers, Persist, Persisted, Transmit, Trim};
 use crate::metrics::Metrics;
 use crate::outbound::trace;
 use crate::view::View;
@@ -143,6 +143,21 @@ impl Handler<Drain> for LogStoreActor {
     type Result = ();
     fn handle(&mut self, _: Drain, _: &mut Self::Context) {
         self.sync();
+    }
+}
+
+impl Handler<Peers> for LogStoreActor {
+    type Result = ();
+    fn handle(&mut self, Peers(peers): Peers, _: &mut Self::Context) {
+        self.peers = peers;
+    }
+}
+
+impl Handler<Trim> for LogStoreActor {
+    type Result = ();
+    fn handle(&mut self, Trim(through): Trim, _: &mut Self::Context) {
+        self.store.trim(through).unwrap_or_else(|error| fail(&error));
+        self.view.log_bytes.store(self.store.bytes(), Ordering::Relaxed);
     }
 }
 

@@ -15,8 +15,23 @@
 //! | [`Answered`] | raft, state machine → client session |
 //! | [`Frame`], [`SocketClosed`], [`Written`] | socket tasks → client session |
 //! | [`Close`] | node → client session |
-//! | [`Stop`], [`CountWaiting`] | node → raft |
+//! | [`Stop`], [`CountWaiting`], [`HandOver`] | node → raft |
 //! | [`Flush`] | node → log store |
+//! | [`Command`] | client session, HTTP → raft |
+//! | [`Introduced`] | accepted peer connection → raft |
+//! | [`Peers`], [`Trim`] | raft → log store |
+//! | [`Retire`] | raft → peer |
+//! | [`Capture`] | raft, snapshot → state machine |
+//! | [`Save`] | state machine, snapshot → checkpoint |
+//! | [`Captured`] | checkpoint → raft |
+//! | [`Serve`], [`Install`] | raft → snapshot |
+//! | [`Taken`] | state machine → snapshot |
+//! | [`Offered`], [`PieceCame`] | accepted snapshot connection → snapshot |
+//! | [`SnapshotStarted`], [`SnapshotSent`] | sending task → raft, snapshot |
+//! | [`SnapshotReceived`] | snapshot → raft |
+//! | [`Saved`] | checkpoint → snapshot |
+//! | [`Replace`] | snapshot → state machine |
+//! | [`Installed`] | state machine → raft, snapshot |
 //! | [`Drain`] | an actor → itself |
 
 use actix::Message;
@@ -28,6 +43,12 @@ use quorate_core::wire::client::{Failure, Get};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::reply::{Outcome, Reply};
+
+mod compaction;
+mod members;
+
+pub use compaction::*;
+pub use members::*;
 
 /// Time has passed.
 #[derive(Message)]

@@ -24,6 +24,10 @@ pub struct Metrics {
     pub log_syncs: Counter,
     /// How long they took.
     pub log_sync_seconds: Histogram,
+    /// Checkpoints saved.
+    pub checkpoints: Counter,
+    /// How long they took.
+    pub checkpoint_seconds: Histogram,
     /// Entries applied.
     pub applied_entries: Counter,
     /// Elections this node has won.
@@ -45,6 +49,8 @@ impl Default for Metrics {
         let mut metrics = Self {
             log_syncs: Counter::default(),
             log_sync_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
+            checkpoints: Counter::default(),
+            checkpoint_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             applied_entries: Counter::default(),
             elections_won: Counter::default(),
             step_downs: Counter::default(),
@@ -75,6 +81,13 @@ impl Metrics {
             Unit::Seconds,
             self.log_sync_seconds.clone(),
         );
+        registry.register("checkpoints", "Checkpoints saved", self.checkpoints.clone());
+        registry.register_with_unit(
+            "checkpoint_duration",
+            "How long saving a checkpoint took",
+            Unit::Seconds,
+            self.checkpoint_seconds.clone(),
+        );
         registry.register("applied_entries", "Entries applied", self.applied_entries.clone());
         let won = self.elections_won.clone();
         registry.register("raft_elections_won", "Elections this node has won", won);
@@ -97,7 +110,12 @@ impl Metrics {
             | Note::Voted { .. }
             | Note::Truncated { .. }
             | Note::Dropped { .. }
-            | Note::NeedsSnapshot { .. } => {}
+            | Note::NeedsSnapshot { .. }
+            | Note::SnapshotSent { .. }
+            | Note::Members { .. }
+            | Note::Transfers { .. }
+            | Note::TransferFailed { .. }
+            | Note::Installed { .. } => {}
         }
     }
 

@@ -6,6 +6,8 @@
 //! | node (the web server's one worker) | RaftActor, PeerActors, ClientSessionActors, HTTP, and StateMachineActor unless it has a thread of its own | never |
 //! | log | LogStoreActor | yes: the sync |
 //! | state (by choice) | StateMachineActor | briefly |
+//! | checkpoint | CheckpointActor | yes: for seconds |
+//! | snapshot | SnapshotActor, the tasks that send snapshots | briefly |
 //! | clock | nothing; wakes every 10 ms and sends a tick | yes: sleeps |
 
 use std::future::Future;
@@ -18,13 +20,14 @@ use std::time::Duration;
 use actix::prelude::*;
 use actix_web::dev::{ServerHandle, Service, ServiceResponse};
 use actix_web::{App, HttpServer};
+use quorate_core::kv::StateMachine;
 use quorate_core::raft;
-use quorate_core::store::LogStore;
+use quorate_core::store::{CheckpointStore, LogStore};
 use tokio::time::{sleep, timeout};
 
 use crate::handshake::Incarnations;
 use crate::log_store::LogStoreActor;
-use crate::messages::{CountWaiting, Flush, Stop};
+use crate::messages::{CountWaiting, Flush, HandOver, Stop};
 use crate::raft::RaftActor;
 use crate::server::{self, Parts};
 use crate::settings::Settings;
@@ -39,6 +42,10 @@ pub struct Start {
     pub boot: raft::Boot,
     /// Where they are kept.
     pub log_store: Box<dyn LogStore>,
+    /// Its state, as of its checkpoint.
+    pub state: StateMachine,
+    /// Where that is kept.
+    pub checkpoints: Box<dyn CheckpointStore>,
     /// What it knows of the other members' disks.
     pub incarnations: Box<dyn Incarnations>,
 }
@@ -169,6 +176,7 @@ async fn end(running: &OnceLock<Running>, server: &ServerHandle) {
     log::info!("node: stopping");
     if let Some(running) = running.get() {
         let view = &running.parts.shared.view;
+        hand_over(running).await;
         view.stopping.store(true, Ordering::SeqCst);
         running.raft.do_send(Stop { now: false });
         let answered = async {
@@ -185,4 +193,22 @@ async fn end(running: &OnceLock<Running>, server: &ServerHandle) {
     }
     server.stop(true).await;
     log::info!("node: stopped");
+}
+
+/// A leader that stops hands leadership over first, so that nobody waits for an election.
+async fn hand_over(running: &Running) {
+    let view = &running.parts.shared.view;
+    let time = running.parts.settings.transfer_on_stop;
+    if !view.leads() || time.is_zero() {
+        return;
+    }
+    let handing = async {
+        while view.leads() {
+            running.raft.do_send(HandOver);
+            sleep(TICK).await;
+        }
+    };
+    if timeout(time, handing).await.is_err() {
+        log::warn!("node: leadership was not taken over in time; the others will elect");
+    }
 }

@@ -18,7 +18,7 @@ use crate::view::View;
 /// where the next one says the same.
 pub(crate) fn transmit(
     messages: Vec<(NodeId, raft::Message)>,
-    peers: &BTreeMap<NodeId, Addr<PeerActor>>,
+    peers: &BTreeMap<NodeId, (String, Addr<PeerActor>)>,
 ) {
     let mut frames: BTreeMap<NodeId, Vec<Bytes>> = BTreeMap::new();
     let mut encoded: Vec<(raft::Message, Bytes)> = Vec::new();
@@ -37,7 +37,7 @@ pub(crate) fn transmit(
         frames.entry(to).or_default().push(bytes);
     }
     for (to, frames) in frames {
-        if let Some(peer) = peers.get(&to) {
+        if let Some((_, peer)) = peers.get(&to) {
             peer.do_send(Transmit(frames));
         }
     }
@@ -80,9 +80,31 @@ pub(crate) fn failure(refusal: Refusal, view: &View) -> Failure {
                 "node {own} lost leadership before the write was settled: retry with the same session and id"
             ),
         ),
+        Refusal::Transferring(to) => (
+            ErrorCode::NoLeader,
+            format!(
+                "node {own} is handing leadership over to node {to}: nothing was done, retry in a moment"
+            ),
+        ),
+        Refusal::Change(why) => (ErrorCode::BadRequest, format!("nothing was changed: {why}")),
+        Refusal::NoTarget => (
+            ErrorCode::BadRequest,
+            "there is no voter to hand leadership to that is connected and up to date: see status"
+                .to_owned(),
+        ),
+        Refusal::TransferFailed => (
+            ErrorCode::Overloaded,
+            format!("leadership was not taken over in time, node {own} leads on: try again"),
+        ),
     };
     let leader = view.leader();
     Failure { code, message, leader, revision: None }
+}
+
+/// The answer to what only a leader answers.
+pub(crate) fn not_leader(view: &View) -> Failure {
+    let leader = view.leader().map(|leader| leader.id);
+    failure(leader.map_or(Refusal::NoLeader, Refusal::NotLeader), view)
 }
 
 /// A note's line in the log.
@@ -94,6 +116,11 @@ pub(crate) fn tell(note: &Note) {
         | Note::Campaigns { .. }
         | Note::Leads { .. }
         | Note::SteppedDown { .. }
+        | Note::SnapshotSent { .. }
+        | Note::Members { .. }
+        | Note::Transfers { .. }
+        | Note::TransferFailed { .. }
+        | Note::Installed { .. }
         | Note::Truncated { .. } => log::info!("raft: {note}"),
     }
 }

@@ -9,9 +9,11 @@ use actix::prelude::*;
 use bytes::Bytes;
 use quorate_core::types::NodeId;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-use crate::dial::{self, Dial};
-use crate::messages::{Connected, Disconnected, LinkDown, LinkUp, Transmit};
+use crate::dial;
+use crate::dialler::Dial;
+use crate::messages::{Connected, Disconnected, LinkDown, LinkUp, Retire, Transmit};
 
 /// The actor of one follower.
 pub struct PeerActor {
@@ -22,6 +24,8 @@ pub struct PeerActor {
     /// Bytes handed to the link and not yet written.
     queued: Arc<AtomicUsize>,
     queue_bytes: usize,
+    /// The task that dials.
+    dialling: Option<JoinHandle<()>>,
 }
 
 /// Whom a PeerActor tells.
@@ -36,7 +40,7 @@ impl PeerActor {
     /// An actor that dials as `dial` says once it starts.
     pub fn new(peer: NodeId, above: Above, dial: Dial, queue_bytes: usize) -> Self {
         let queued = Arc::clone(&dial.queued);
-        Self { peer, above, dial: Some(dial), link: None, queued, queue_bytes }
+        Self { peer, above, dial: Some(dial), link: None, queued, queue_bytes, dialling: None }
     }
 }
 
@@ -46,12 +50,16 @@ impl Actor for PeerActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(dial) = self.dial.take() {
             let address = ctx.address();
-            actix_rt::spawn(dial::keep_connected(
+            self.dialling = Some(actix_rt::spawn(dial::keep_connected(
                 dial,
                 address.clone().recipient(),
                 address.recipient(),
-            ));
+            )));
         }
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.dialling.take().inspect(JoinHandle::abort);
     }
 }
 
@@ -68,6 +76,13 @@ impl Handler<Transmit> for PeerActor {
                 return;
             }
         }
+    }
+}
+
+impl Handler<Retire> for PeerActor {
+    type Result = ();
+    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 

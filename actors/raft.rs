@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix::prelude::*;
 use quorate_core::kv::Pacemaker;
 use quorate_core::raft::{self, Input, Refusal, RoleKind};
-use quorate_core::types::{Index, NodeId, Ticket};
+use quorate_core::types::{Index, Membership, NodeId, Ticket};
 
 use crate::log_store::LogStoreActor;
 use crate::messages::{Apply, Drain, Persist, Query, Question};
@@ -19,10 +19,14 @@ use crate::metrics::Metrics;
 use crate::outbound::{failure, tell, transmit};
 use crate::peer::PeerActor;
 use crate::reply::{Answers, Outcome, Reply};
+use crate::snapshot::SnapshotActor;
 use crate::state_machine::StateMachineActor;
 use crate::view::View;
 
 mod handlers;
+mod members;
+
+pub use members::Roads;
 
 /// Whom a RaftActor commands.
 pub struct Below {
@@ -30,8 +34,12 @@ pub struct Below {
     pub log_store: Addr<LogStoreActor>,
     /// The state.
     pub state_machine: Addr<StateMachineActor>,
-    /// The other members.
-    pub peers: BTreeMap<NodeId, Addr<PeerActor>>,
+    /// Snapshots.
+    pub snapshots: Addr<SnapshotActor>,
+    /// The other members, and where they are dialled.
+    pub peers: BTreeMap<NodeId, (String, Addr<PeerActor>)>,
+    /// Makes ways to further members.
+    pub roads: Roads,
 }
 
 enum Waiting {
@@ -54,6 +62,10 @@ pub struct RaftActor {
     tick_waits: Arc<AtomicBool>,
     /// Requests are no longer taken.
     stopping: bool,
+    /// The members that were in effect last.
+    members: Membership,
+    /// Operators who wait for the next checkpoint.
+    checkpoint_asked: Vec<Reply>,
 }
 
 impl RaftActor {
@@ -67,6 +79,7 @@ impl RaftActor {
         batch: usize,
         tick_waits: Arc<AtomicBool>,
     ) -> Self {
+        let members = node.status().membership;
         Self {
             node,
             below,
@@ -80,6 +93,8 @@ impl RaftActor {
             absorbed: 0,
             tick_waits,
             stopping: false,
+            members,
+            checkpoint_asked: Vec::new(),
         }
     }
 
@@ -102,7 +117,11 @@ impl RaftActor {
     }
 
     fn act(&mut self) {
-        let effects = self.node.drain(self.view.clock.now());
+        let mut effects = self.node.drain(self.view.clock.now());
+        // First, so that there is a way to whoever is sent something below.
+        if let Some(membership) = effects.membership.take() {
+            self.follow_members(membership);
+        }
         if !effects.notes.is_empty() {
             self.view.update(self.node.status());
         }
@@ -110,18 +129,20 @@ impl RaftActor {
             tell(note);
             self.metrics.noted(note);
         }
-        transmit(effects.messages, &self.below.peers);
-        if let Some(persist) = effects.persist {
+        transmit(std::mem::take(&mut effects.messages), &self.below.peers);
+        if let Some(persist) = effects.persist.take() {
             self.below.log_store.do_send(Persist(persist));
         }
-        if let Some(apply) = effects.apply {
+        if let Some(apply) = effects.apply.take() {
             let waiting = apply.waiting.into_iter();
             let waiting = waiting.filter_map(|(index, ticket)| Some((index, self.writer(ticket)?)));
             let waiting = waiting.collect();
             self.below.state_machine.do_send(Apply { entries: apply.entries, waiting });
         }
+        self.compact(&mut effects);
         self.release_reads(effects.reads);
         self.refuse(effects.refused);
+        self.finish(effects.done);
     }
 
     fn writer(&mut self, ticket: Ticket) -> Option<Reply> {

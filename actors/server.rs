@@ -9,7 +9,7 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{ORIGIN, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, web};
 use quorate_core::wire::client::SESSION_PATH;
-use quorate_core::wire::peer::RAFT_PATH;
+use quorate_core::wire::peer::{RAFT_PATH, SNAPSHOT_PATH};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::accept::{self, Acceptor};
@@ -88,6 +88,7 @@ pub fn configure(config: &mut web::ServiceConfig, parts: &Parts) {
         .app_data(web::Data::new(web))
         .app_data(web::Data::new(parts.clone()))
         .route(RAFT_PATH, web::get().to(accept::upgrade))
+        .route(SNAPSHOT_PATH, web::get().to(accept::upgrade_snapshot))
         .route(SESSION_PATH, web::get().to(upgrade))
         .configure(|config| http::routes(config, settings.web.http));
 }
@@ -95,7 +96,7 @@ pub fn configure(config: &mut web::ServiceConfig, parts: &Parts) {
 /// Before anything else: whether the request came in by the right address, and whether a
 /// browser's page of elsewhere sent it. Peers have no business with pages at all.
 pub fn refusal(parts: &Parts, peers: bool, request: &ServiceRequest) -> Option<HttpResponse> {
-    if peers != (request.path() == RAFT_PATH) {
+    if peers != [RAFT_PATH, SNAPSHOT_PATH].contains(&request.path()) {
         return Some(HttpResponse::NotFound().body("not found\n"));
     }
     if peers {

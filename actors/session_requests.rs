@@ -147,6 +147,11 @@ impl ClientSessionActor {
             batch.proposals.push(Proposal { command: command.encode(), reply });
         }
         if get.consistency != Consistency::Stale {
+            // A follower can read for a connection, but cannot keep its session alive.
+            if session != 0 && !self.shared.view.leads() {
+                let failure = self.not_leader();
+                return self.answer(id, Err(failure), ctx);
+            }
             let reply = self.reply(id, ctx);
             batch.reads.push(Question::Get { get, reply });
             return;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub client_address: String,
     /// Where peers are served, `host:port`.
     pub peer_address: String,
+    /// What peers dial to reach this node.
+    pub peer_advertise: String,
     /// Where this node dials a peer, where that differs from the peer's own address.
     pub dial: BTreeMap<NodeId, String>,
     /// The secret that peers share.
@@ -40,6 +42,8 @@ pub struct Settings {
     pub metrics: bool,
     /// Whether the state machine has a thread of its own.
     pub own_state_thread: bool,
+    /// How long a leader that is told to stop tries to hand leadership over; zero: it does not.
+    pub transfer_on_stop: Duration,
     /// A sync that takes longer is worth a line.
     pub slow_sync: Duration,
 }

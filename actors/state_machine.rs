@@ -6,34 +6,53 @@ use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
 use quorate_core::kv::StateMachine;
-use quorate_core::types::Index;
+use quorate_core::types::{Index, Payload};
 use quorate_core::wire::client::{Consistency, ErrorCode, Failure, Get, OpResult, Success};
 
-use crate::messages::{Applied, Apply, Query, Question};
+use crate::checkpoint::CheckpointActor;
+use crate::messages::{
+    Applied, Apply, Capture, Installed, Purpose, Query, Question, Replace, Save, Taken,
+};
 use crate::metrics::Metrics;
 use crate::outbound::trace;
 use crate::reply::{Answers, Outcome};
-use crate::view::View;
+use crate::view::{View, member_rows};
 
 /// The actor of the state.
 pub struct StateMachineActor {
     state: StateMachine,
-    raft: Recipient<Applied>,
+    above: Above,
+    checkpoint: Addr<CheckpointActor>,
     view: Arc<View>,
     metrics: Metrics,
     /// Reads whose index is not applied yet.
     waiting: BTreeMap<Index, Vec<Question>>,
 }
 
+/// Whom a StateMachineActor tells.
+pub struct Above {
+    /// Who hears that something is applied.
+    pub applied: Recipient<Applied>,
+    /// Who hears that a snapshot is the state now.
+    pub installed: Vec<Recipient<Installed>>,
+    /// Who gets a state that was captured for a snapshot.
+    pub taken: Recipient<Taken>,
+}
+
 impl StateMachineActor {
-    /// An actor around a recovered state.
+    /// An actor around a recovered state, whose checkpoints that one saves.
     pub fn new(
         state: StateMachine,
-        raft: Recipient<Applied>,
+        above: Above,
+        checkpoint: Addr<CheckpointActor>,
         view: Arc<View>,
         metrics: Metrics,
     ) -> Self {
-        Self { state, raft, view, metrics, waiting: BTreeMap::new() }
+        Self { state, above, checkpoint, view, metrics, waiting: BTreeMap::new() }
+    }
+
+    fn sessions(&self) -> usize {
+        usize::try_from(self.state.summary().sessions).unwrap_or(usize::MAX)
     }
 
     fn answer(&self, question: Question, answers: &mut Answers) {
@@ -97,20 +116,54 @@ impl Handler<Apply> for StateMachineActor {
         let clock = self.state.summary().clock_ms;
         for entry in &entries {
             trace("applied", entry);
-            let result = self.state.apply(entry.index, &entry.payload);
+            let result = self.state.apply(entry);
             self.metrics.applied_entries.inc();
             let Some((index, reply)) = waiting.next_if(|(index, _)| *index <= entry.index) else {
                 continue;
             };
             assert!(index == entry.index, "a waiter of index {index} was left behind");
-            let none = || Err(Failure::new(ErrorCode::Internal, "the entry bears no command"));
+            let none = || match &entry.payload {
+                // Who waits for it changed the members.
+                Payload::Membership(membership) => Ok(Success::Members(member_rows(membership))),
+                Payload::Noop | Payload::Command(_) => {
+                    Err(Failure::new(ErrorCode::Internal, "the entry bears no command"))
+                }
+            };
             let result = result.unwrap_or_else(none);
             answers.add(reply, Outcome { index, result });
         }
-        let summary = self.state.summary();
-        let sessions = usize::try_from(summary.sessions).unwrap_or(usize::MAX);
-        let clock = summary.clock_ms != clock;
-        self.raft.do_send(Applied { index: self.state.applied(), sessions, clock });
+        let (sessions, clock) = (self.sessions(), self.state.summary().clock_ms != clock);
+        self.above.applied.do_send(Applied { index: self.state.applied(), sessions, clock });
+        self.release_reads(&mut answers);
+        answers.send();
+    }
+}
+
+impl Handler<Capture> for StateMachineActor {
+    type Result = ();
+    fn handle(&mut self, Capture { purpose }: Capture, _: &mut Self::Context) {
+        match purpose {
+            Purpose::Checkpoint => {
+                let changes = Some(self.state.take_changes());
+                let state = self.state.point_in_time();
+                self.checkpoint.do_send(Save { state, changes, install: false });
+            }
+            Purpose::Snapshot => self.above.taken.do_send(Taken(self.state.point_in_time())),
+        }
+    }
+}
+
+/// A snapshot that is durable becomes the state. Whoever waits for an index that it holds is
+/// answered from it.
+impl Handler<Replace> for StateMachineActor {
+    type Result = ();
+    fn handle(&mut self, Replace(state): Replace, _: &mut Self::Context) {
+        let (old, position) = (self.state.applied(), state.position());
+        assert!(position.index > old, "a snapshot at {position} would move {old} back");
+        self.state = state;
+        let installed = Installed { position, sessions: self.sessions() };
+        self.above.installed.iter().for_each(|to| to.do_send(installed.clone()));
+        let mut answers = Answers::default();
         self.release_reads(&mut answers);
         answers.send();
     }

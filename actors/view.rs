@@ -1,14 +1,17 @@
 //! What everyone on a node may look at without asking an actor: the newest role, leader and
 //! indexes, at most a few milliseconds old. Nothing that must be exact is decided by it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use quorate_core::kv::Summary;
-use quorate_core::raft::{RoleKind, Status};
-use quorate_core::types::{Moment, NodeId};
+use quorate_core::raft::{Follower, RoleKind, Status};
+use quorate_core::types::{MemberRole, Membership, Moment, NodeId};
 use quorate_core::wire::client::{self, Leader, MemberInfo, PeerStatus, StateHash};
+
+use crate::settings::Settings;
 
 /// A node's monotonic clock.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +37,9 @@ impl Clock {
     }
 }
 
+/// What [`View::receiving`] is where no snapshot comes in.
+pub const NOT_RECEIVING: u64 = 101;
+
 /// The shared view.
 #[derive(Debug)]
 pub struct View {
@@ -41,9 +47,16 @@ pub struct View {
     pub clock: Clock,
     /// Bytes of the log on disk.
     pub log_bytes: AtomicU64,
+    /// Bytes of the checkpoint on disk.
+    pub checkpoint_bytes: AtomicU64,
+    /// Snapshots on their way to others: how far each is, in percent.
+    pub sending: Mutex<BTreeMap<NodeId, u64>>,
+    /// How far a snapshot that comes in is, in percent; 101 where none does.
+    pub receiving: AtomicU64,
     /// Set once the node takes no more requests.
     pub stopping: AtomicBool,
     cluster: String,
+    cluster_id: u64,
     version: String,
     raft: Mutex<Status>,
 }
@@ -51,13 +64,17 @@ pub struct View {
 impl View {
     /// A view of a node that starts.
     #[must_use]
-    pub fn new(clock: Clock, cluster: String, version: String, raft: Status) -> Self {
+    pub fn new(clock: Clock, settings: &Settings, raft: Status) -> Self {
         Self {
             clock,
             log_bytes: AtomicU64::new(0),
+            checkpoint_bytes: AtomicU64::new(0),
+            sending: Mutex::default(),
+            receiving: AtomicU64::new(NOT_RECEIVING),
             stopping: AtomicBool::new(false),
-            cluster,
-            version,
+            cluster: settings.cluster.clone(),
+            cluster_id: settings.cluster_id,
+            version: settings.version.clone(),
             raft: Mutex::new(raft),
         }
     }
@@ -74,6 +91,12 @@ impl View {
     /// The newest state shown.
     pub fn raft(&self) -> Status {
         self.lock().clone()
+    }
+
+    /// Whether the membership in effect is committed, and the membership.
+    pub fn membership(&self) -> (bool, Membership) {
+        let raft = self.lock();
+        (raft.membership_committed, raft.membership.clone())
     }
 
     /// The cluster's name.
@@ -110,14 +133,7 @@ impl View {
 
     /// The members, as rows of `members`.
     pub fn members(&self) -> Vec<MemberInfo> {
-        let raft = self.lock();
-        let rows = raft.membership.members.iter().map(|member| MemberInfo {
-            id: member.id,
-            peer: member.peer.clone(),
-            client: member.client.clone(),
-            role: "voter".to_owned(),
-        });
-        rows.collect()
+        member_rows(&self.lock().membership)
     }
 
     /// Why this node is not ready; `None` when it knows a leader and has caught up.
@@ -125,6 +141,9 @@ impl View {
         let raft = self.lock();
         if self.stopping.load(Ordering::Relaxed) {
             return Some("the node is stopping".to_owned());
+        }
+        if raft.lacks_state {
+            return Some("the state was lost, and a snapshot has not come yet".to_owned());
         }
         if raft.leader.is_none() {
             return Some(format!("no leader is known ({})", raft.role.as_str()));
@@ -139,6 +158,15 @@ impl View {
             .then(|| format!("applied {} of {} committed", raft.applied, raft.commit))
     }
 
+    /// How entries go to a follower, and how far its snapshot is.
+    fn way_to(&self, follower: &Follower) -> String {
+        let sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        match sending.get(&follower.id) {
+            Some(percent) => format!("snapshot {percent}%"),
+            None => follower.state.as_str().to_owned(),
+        }
+    }
+
     /// The whole of `status`.
     pub fn status(&self, summary: &Summary) -> client::Status {
         let raft = self.raft();
@@ -146,15 +174,16 @@ impl View {
         let followers = raft.followers.iter().map(|follower| PeerStatus {
             id: follower.id.0,
             address: peer_address(&raft, follower.id),
-            role: "voter".to_owned(),
+            role: role_of(&raft, follower.id),
             match_index: follower.match_index.0,
             next_index: follower.next_index.0,
-            state: follower.state.as_str().to_owned(),
+            state: self.way_to(follower),
             connected: follower.connected,
             last_contact_ms: millis(now.since(follower.last_contact)),
         });
         client::Status {
             cluster: self.cluster.clone(),
+            cluster_id: self.cluster_id,
             node: raft.id.0,
             version: self.version.clone(),
             role: raft.role.as_str().to_owned(),
@@ -164,9 +193,9 @@ impl View {
             applied_index: summary.applied.0,
             first_index: raft.first_index.0,
             last_index: raft.last_index.0.max(summary.applied.0),
-            snapshot_index: raft.first_index.previous().0,
+            snapshot_index: raft.checkpoint_index.0,
             log_bytes: self.log_bytes.load(Ordering::Relaxed),
-            snapshot_bytes: 0,
+            snapshot_bytes: self.checkpoint_bytes.load(Ordering::Relaxed),
             state_bytes: summary.state_bytes,
             revision: summary.revision,
             keys: summary.keys,
@@ -179,6 +208,22 @@ impl View {
             peers: followers.collect(),
         }
     }
+}
+
+/// A membership as rows of `members`.
+pub(crate) fn member_rows(membership: &Membership) -> Vec<MemberInfo> {
+    let rows = membership.members.iter().map(|member| MemberInfo {
+        id: member.id,
+        peer: member.peer.clone(),
+        client: member.client.clone(),
+        role: member.role.as_str().to_owned(),
+    });
+    rows.collect()
+}
+
+fn role_of(raft: &Status, id: NodeId) -> String {
+    let role = raft.membership.member(id).map(|member| member.role);
+    role.map_or("leaving", MemberRole::as_str).to_owned()
 }
 
 fn leader_of(raft: &Status, id: NodeId) -> Option<Leader> {

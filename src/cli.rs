@@ -12,6 +12,7 @@ pub mod data;
 pub mod node;
 pub mod output;
 pub mod records;
+pub mod recover;
 pub mod settings;
 pub mod status;
 

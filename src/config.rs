@@ -47,19 +47,23 @@ macro_rules! section {
 
 section!(
     /// The `[cluster]` section.
-    Cluster, "cluster" { name: text }
+    Cluster, "cluster" { name: text, join: list }
 );
 section!(
     /// The `[raft]` section.
     Raft, "raft" {
         heartbeat_ms: integer, election_timeout_ms: integer, batch_entries: integer,
         batch_bytes: integer, inflight_batches: integer, inflight_bytes: integer,
-        uncommitted_bytes: integer, apply_bytes: integer,
+        uncommitted_bytes: integer, apply_bytes: integer, snapshot_entries: integer,
+        snapshot_bytes: integer, trailing_entries: integer, promote_learners: bool,
+        lease_reads: bool, lease_margin_percent: integer, transfer_on_stop_ms: integer,
     }
 );
 section!(
     /// The `[storage]` section.
-    Storage, "storage" { segment_bytes: integer, preallocate_bytes: integer }
+    Storage, "storage" {
+        segment_bytes: integer, preallocate_bytes: integer, sled_cache_bytes: integer,
+    }
 );
 section!(
     /// The `[limits]` section.

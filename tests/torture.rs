@@ -7,6 +7,7 @@
 //! $ QUORATE_TORTURE_FAULTS=250 cargo test --release --test torture mixed # twelve minutes
 //! $ QUORATE_TORTURE_SEED=7 cargo test --test torture mixed               # another order of faults
 //! $ QUORATE_TORTURE_PLAN=plan.toml cargo test --test torture mixed       # a plan as written
+//! $ QUORATE_PROGRAM=target/release/quorate cargo test --test torture     # another build of the product
 //! $ QUORATE_TORTURE_LEDGER=1 ...                                         # and into the ledger
 //! ```
 
@@ -32,6 +33,20 @@ const SHORT_FAULTS: u64 = 34;
 
 const NODES: u64 = 5;
 
+/// Checkpoints, trimmed logs and snapshots, as often as possible.
+const SMALL_LOGS: &str = "
+segment_bytes = 1_048_576
+[raft]
+snapshot_entries = 1_000
+trailing_entries = 100
+";
+
+/// The product's binary, or another one, such as an older build's.
+fn program() -> PathBuf {
+    let built = || env!("CARGO_BIN_EXE_quorate").into();
+    std::env::var_os("QUORATE_PROGRAM").unwrap_or_else(built).into()
+}
+
 /// What a run came to.
 struct Run {
     time: Duration,
@@ -43,9 +58,8 @@ struct Run {
 /// Runs a plan against real processes, and judges.
 async fn run(plan: &Plan) -> Run {
     let shim = Shim::compile().unwrap();
-    let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
-    let setup = Setup::new(program, plan.nodes).proxies(plan.seed).disk_faults(shim);
-    let mut cluster = setup.start();
+    let setup = Setup::new(&program(), plan.nodes).proxies(plan.seed).disk_faults(shim);
+    let mut cluster = setup.more(SMALL_LOGS).start();
     cluster.leader().await;
     let started = Instant::now();
     let load = Load::start(&cluster.endpoints(), &plan.workload, plan.seed);

@@ -9,10 +9,10 @@ use quorate_core::raft;
 struct Memory(BTreeMap<NodeId, u64>);
 
 impl Incarnations for Memory {
-    fn known(&self, node: NodeId) -> Option<u64> {
+    fn known(&self, node: NodeId, _: Index) -> Option<u64> {
         self.0.get(&node).copied()
     }
-    fn remember(&mut self, node: NodeId, incarnation: u64) -> std::io::Result<()> {
+    fn remember(&mut self, node: NodeId, _: Index, incarnation: u64) -> std::io::Result<()> {
         self.0.insert(node, incarnation);
         Ok(())
     }
@@ -27,6 +27,8 @@ fn settings(id: u64, secret: Option<&[u8]>) -> Settings {
         version: "0".into(),
         client_address: "127.0.0.1:1".into(),
         peer_address: "127.0.0.1:2".into(),
+        peer_advertise: "127.0.0.1:2".into(),
+        transfer_on_stop: std::time::Duration::ZERO,
         dial: BTreeMap::new(),
         secret: secret.map(<[u8]>::to_vec),
         raft: raft::Config::new(NodeId(id), 1),
@@ -39,10 +41,8 @@ fn settings(id: u64, secret: Option<&[u8]>) -> Settings {
     }
 }
 
-const MEMBERS: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
-
 fn why(hello: &PeerHello) -> Option<RefusedWhy> {
-    judge_hello(&settings(1, None), &MEMBERS, hello).err().map(|refused| refused.why)
+    judge_hello(&settings(1, None), hello).err().map(|refused| refused.why)
 }
 
 #[test]
@@ -62,17 +62,31 @@ fn each_difference_is_refused_by_its_own_reason() {
     assert_eq!(other(|hello| hello.cluster = "prod".into()), Some(RefusedWhy::Cluster));
     assert_eq!(other(|hello| hello.cluster_id = 8), Some(RefusedWhy::Cluster));
     assert_eq!(other(|hello| hello.to = NodeId(3)), Some(RefusedWhy::Node));
-    assert_eq!(other(|hello| hello.from = NodeId(9)), Some(RefusedWhy::Node));
     assert_eq!(other(|hello| hello.from = NodeId(1)), Some(RefusedWhy::Node));
 }
 
 #[test]
 fn a_disk_is_known_from_the_first_meeting_on_and_another_is_refused() {
     let mut memory = Memory::default();
-    assert_eq!(judge_incarnation(&mut memory, NodeId(2), 5), Ok(()));
-    assert_eq!(judge_incarnation(&mut memory, NodeId(2), 5), Ok(()));
-    let wiped = judge_incarnation(&mut memory, NodeId(2), 6);
+    assert_eq!(judge_incarnation(&mut memory, NodeId(2), Index(0), 5), Ok(()));
+    assert_eq!(judge_incarnation(&mut memory, NodeId(2), Index(0), 5), Ok(()));
+    let wiped = judge_incarnation(&mut memory, NodeId(2), Index(0), 6);
     assert_eq!(wiped.map_err(|refused| refused.why), Err(RefusedWhy::Incarnation));
+}
+
+#[test]
+fn who_was_removed_is_told_so_and_who_is_not_known_yet_is_let_in() {
+    let mut memory = Memory::default();
+    let member = quorate_core::types::Member::voter(NodeId(2), "p", "c");
+    let membership = Membership { removed: vec![NodeId(3)], ..Membership::of(vec![member]) };
+    let mut why = |committed, node| {
+        let judged = judge_member(&mut memory, committed, &membership, NodeId(node), 5);
+        judged.err().map(|refused| refused.why)
+    };
+    assert_eq!(why(true, 3), Some(RefusedWhy::Removed));
+    assert_eq!(why(false, 3), None, "the removal may be undone");
+    assert_eq!(why(true, 9), None, "this node's membership may be an old one");
+    assert_eq!(why(true, 2), None);
 }
 
 #[test]

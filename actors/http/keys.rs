@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::params::{Params, key_of, text_or_base64};
 use super::{ANSWER_TIME, Answer, Body, Web, respond};
 use crate::messages::{Query, Question, Read};
+use crate::outbound;
 
 const MOST_LISTED: usize = 10_000;
 const USUALLY_LISTED: usize = 1_000;
@@ -30,6 +31,10 @@ async fn get_key(request: &HttpRequest, web: &Web) -> Answer {
     if params.number("revision")?.unwrap_or(0) != 0 {
         let text = "reading at a past revision is not in this version: leave `revision` out";
         return Err(Failure::new(ErrorCode::Unsupported, text));
+    }
+    // Scripts follow a redirect; a session may read here through its leader.
+    if consistency != Consistency::Stale && !web.shared.view.leads() {
+        return Err(outbound::not_leader(&web.shared.view));
     }
     let get = Get { key, consistency, ..Get::default() };
     web.check_sizes(&Op::Get(get.clone()))?;
@@ -156,8 +161,10 @@ async fn list_keys(request: &HttpRequest, web: &Web) -> Answer {
     };
     if params.consistency()? == Consistency::Stale {
         web.shared.state_machine.do_send(Query(vec![(Index(0), question)]));
-    } else {
+    } else if web.shared.view.leads() {
         web.shared.raft.do_send(Read(vec![question]));
+    } else {
+        return Err(outbound::not_leader(&web.shared.view));
     }
     let listing = match timeout(ANSWER_TIME, answer).await {
         Ok(Ok(listing)) => listing?,

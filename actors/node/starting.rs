@@ -2,56 +2,68 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use actix::prelude::*;
 use quorate_core::kv::StateMachine;
 use quorate_core::raft;
-use quorate_core::store::LogStore;
-use quorate_core::types::NodeId;
+use quorate_core::store::{CheckpointStore, LogStore};
+use quorate_core::types::{Index, NodeId};
 
 use super::{Running, Start, TICK};
 use crate::accept::Acceptor;
+use crate::checkpoint::{self, CheckpointActor};
 use crate::client_session::Shared;
-use crate::dial::Dial;
-use crate::handshake::{Incarnations, judge_incarnation};
+use crate::dialler::Dialler;
+use crate::handshake::Incarnations;
 use crate::log_store::{self, LogStoreActor};
 use crate::messages::Tick;
 use crate::metrics::Metrics;
-use crate::peer::{self, PeerActor};
-use crate::raft::{Below, RaftActor};
+use crate::peer::PeerActor;
+use crate::raft::{Below, RaftActor, Roads};
 use crate::server::{Connections, Parts};
 use crate::settings::Settings;
-use crate::state_machine::StateMachineActor;
+use crate::snapshot::{self, SnapshotActor};
+use crate::state_machine::{self, StateMachineActor};
 use crate::view::{Clock, View};
 
-/// Starts every actor on the thread that calls, the log on its own.
+/// Starts every actor on the thread that calls, those that may block on threads of their own.
 pub(super) fn start_actors(start: Start) -> Running {
     let settings = Arc::new(start.settings);
     let clock = Clock::start();
     let now = clock.now();
     let node = raft::Node::new(settings.raft.clone(), start.boot, now);
     let status = node.status();
-    let others: Vec<(NodeId, String)> = status
-        .membership
-        .members
-        .iter()
-        .filter(|member| member.id != settings.id)
-        .map(|member| (member.id, member.peer.clone()))
-        .collect();
-    let (cluster, version) = (settings.cluster.clone(), settings.version.clone());
-    let view = Arc::new(View::new(clock, cluster, version, status));
+    let members = status.membership.members.clone();
+    let view = Arc::new(View::new(clock, &settings, status));
     let metrics = Metrics::default();
     let incarnations: Arc<Mutex<dyn Incarnations>> =
         Arc::new(Mutex::new(Shelf(start.incarnations)));
     let tick_waits = Arc::new(AtomicBool::new(false));
     let context = Context::<RaftActor>::new();
     let raft = context.address();
-    let peers = start_peers(&settings, others, &raft, &incarnations);
+    let dialler = Dialler {
+        settings: Arc::clone(&settings),
+        incarnations: Arc::clone(&incarnations),
+        view: Arc::clone(&view),
+    };
+    let queue_bytes = settings.queues.peer_queue_bytes;
+    let roads = Roads { dialler: dialler.clone(), raft: raft.clone(), queue_bytes };
+    let others = members.into_iter().filter(|member| member.id != settings.id);
+    let peers: BTreeMap<NodeId, (String, Addr<PeerActor>)> =
+        others.map(|m| (m.id, (m.peer.clone(), roads.to(m.id, m.peer)))).collect();
     let log_store = start_log(start.log_store, &settings, &raft, &peers, &view, &metrics);
-    let state_machine = start_state_machine(&settings, &raft, &view, &metrics);
-    let below = Below { log_store: log_store.clone(), state_machine: state_machine.clone(), peers };
+    let states = States { store: start.checkpoints, state: start.state };
+    let (state_machine, snapshots) =
+        start_states(states, &settings, &raft, dialler, &view, &metrics);
+    let below = Below {
+        log_store: log_store.clone(),
+        state_machine: state_machine.clone(),
+        snapshots: snapshots.clone(),
+        peers,
+        roads,
+    };
     let (batch, waits) = (settings.queues.batch, Arc::clone(&tick_waits));
     context.run(RaftActor::new(node, below, Arc::clone(&view), metrics.clone(), batch, waits));
     start_clock(raft.clone(), tick_waits);
@@ -69,6 +81,7 @@ pub(super) fn start_actors(start: Start) -> Running {
         view,
         incarnations,
         raft: raft.clone(),
+        snapshots,
         complained: Arc::default(),
     };
     let connections = Connections::default();
@@ -79,53 +92,25 @@ pub(super) fn start_actors(start: Start) -> Running {
 struct Shelf(Box<dyn Incarnations>);
 
 impl Incarnations for Shelf {
-    fn known(&self, node: NodeId) -> Option<u64> {
-        self.0.known(node)
+    fn known(&self, node: NodeId, added: Index) -> Option<u64> {
+        self.0.known(node, added)
     }
-    fn remember(&mut self, node: NodeId, incarnation: u64) -> io::Result<()> {
-        self.0.remember(node, incarnation)
+    fn remember(&mut self, node: NodeId, added: Index, incarnation: u64) -> io::Result<()> {
+        self.0.remember(node, added, incarnation)
     }
-}
-
-fn start_peers(
-    settings: &Arc<Settings>,
-    others: Vec<(NodeId, String)>,
-    raft: &Addr<RaftActor>,
-    incarnations: &Arc<Mutex<dyn Incarnations>>,
-) -> BTreeMap<NodeId, Addr<PeerActor>> {
-    let start = |(id, address): (NodeId, String)| {
-        let known = Arc::clone(incarnations);
-        let dial = Dial {
-            settings: Arc::clone(settings),
-            peer: id,
-            address: settings.dial.get(&id).cloned().unwrap_or(address),
-            queued: Arc::new(AtomicUsize::new(0)),
-            incarnation_known: Box::new(move |node, incarnation| {
-                let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                judge_incarnation(&mut *known, node, incarnation).map_err(|refused| refused.reason)
-            }),
-            seed: settings.raft.seed ^ id.0,
-        };
-        let above = peer::Above {
-            connected: raft.clone().recipient(),
-            disconnected: raft.clone().recipient(),
-        };
-        (id, PeerActor::new(id, above, dial, settings.queues.peer_queue_bytes).start())
-    };
-    others.into_iter().map(start).collect()
 }
 
 fn start_log(
     store: Box<dyn LogStore>,
     settings: &Settings,
     raft: &Addr<RaftActor>,
-    peers: &BTreeMap<NodeId, Addr<PeerActor>>,
+    peers: &BTreeMap<NodeId, (String, Addr<PeerActor>)>,
     view: &Arc<View>,
     metrics: &Metrics,
 ) -> Addr<LogStoreActor> {
     let above = log_store::Above {
         raft: raft.clone().recipient(),
-        peers: peers.iter().map(|(id, peer)| (*id, peer.clone().recipient())).collect(),
+        peers: peers.iter().map(|(id, (_, peer))| (*id, peer.clone().recipient())).collect(),
     };
     let (view, metrics) = (Arc::clone(view), metrics.clone());
     let (batch, slow) = (settings.queues.batch, settings.slow_sync);
@@ -134,20 +119,52 @@ fn start_log(
     })
 }
 
-fn start_state_machine(
+/// The state, and where it is kept.
+struct States {
+    store: Box<dyn CheckpointStore>,
+    state: StateMachine,
+}
+
+/// The state machine, its checkpoints and snapshots, which tell each other.
+fn start_states(
+    States { store, state }: States,
     settings: &Settings,
     raft: &Addr<RaftActor>,
+    dialler: Dialler,
     view: &Arc<View>,
     metrics: &Metrics,
-) -> Addr<StateMachineActor> {
-    let raft = raft.clone().recipient();
-    let (view, metrics) = (Arc::clone(view), metrics.clone());
-    let make = move || StateMachineActor::new(StateMachine::new(), raft, view, metrics);
-    if settings.own_state_thread {
+) -> (Addr<StateMachineActor>, Addr<SnapshotActor>) {
+    let above = snapshot::Above {
+        started: raft.clone().recipient(),
+        sent: raft.clone().recipient(),
+        received: raft.clone().recipient(),
+    };
+    let for_snapshots = Arc::clone(view);
+    let snapshots = SnapshotActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+        SnapshotActor::new(above, dialler, for_snapshots)
+    });
+    let above = checkpoint::Above {
+        captured: raft.clone().recipient(),
+        saved: snapshots.clone().recipient(),
+    };
+    let (for_checkpoints, counted) = (Arc::clone(view), metrics.clone());
+    let checkpoint = CheckpointActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+        CheckpointActor::new(store, above, for_checkpoints, counted)
+    });
+    let above = state_machine::Above {
+        applied: raft.clone().recipient(),
+        installed: vec![raft.clone().recipient(), snapshots.clone().recipient()],
+        taken: snapshots.clone().recipient(),
+    };
+    let (view, metrics, saving) = (Arc::clone(view), metrics.clone(), checkpoint.clone());
+    let make = move || StateMachineActor::new(state, above, saving, view, metrics);
+    let state_machine = if settings.own_state_thread {
         StateMachineActor::start_in_arbiter(&Arbiter::new().handle(), move |_| make())
     } else {
         make().start()
-    }
+    };
+    snapshots.do_send(snapshot::Below { state_machine: state_machine.clone(), checkpoint });
+    (state_machine, snapshots)
 }
 
 /// A clock of its own, because an actor's interval starves when the actor is busy. It never

@@ -7,10 +7,12 @@ use quorate_core::raft::Input;
 
 use super::{RaftActor, Waiting};
 use crate::messages::{
-    Applied, Connected, CountWaiting, Disconnected, Drain, Persisted, Proposal, Propose, Read,
-    Received, Silenced, Stop, Tick,
+    Applied, Captured, Command, Connected, CountWaiting, Disconnected, Drain, HandOver, Installed,
+    Introduced, Operation, Persisted, Proposal, Propose, Read, Received, Silenced,
+    SnapshotReceived, SnapshotSent, SnapshotStarted, Stop, Tick,
 };
 use crate::outbound::leaving;
+use crate::reply::Reply;
 
 impl Handler<Drain> for RaftActor {
     type Result = ();
@@ -112,6 +114,88 @@ impl Handler<CountWaiting> for RaftActor {
     type Result = usize;
     fn handle(&mut self, _: CountWaiting, _: &mut Self::Context) -> usize {
         self.tickets.len()
+    }
+}
+
+impl Handler<Introduced> for RaftActor {
+    type Result = ();
+    fn handle(&mut self, Introduced { peer, address }: Introduced, _: &mut Self::Context) {
+        self.introduced(peer, &address);
+    }
+}
+
+impl Handler<Command> for RaftActor {
+    type Result = ();
+    fn handle(&mut self, Command { what, reply }: Command, ctx: &mut Self::Context) {
+        if self.stopping {
+            return reply.fail(leaving());
+        }
+        let input = match what {
+            Operation::Checkpoint => {
+                self.checkpoint_asked.push(reply);
+                let status = self.node.status();
+                if status.applied == status.checkpoint_index {
+                    return self.answer_checkpoints();
+                }
+                Input::Checkpoint
+            }
+            Operation::ChangeMembers { changes, force } => {
+                let ticket = self.ticket(Waiting::Write(reply));
+                Input::ChangeMembers { ticket, changes, force }
+            }
+            Operation::TransferLeadership { to } => {
+                let ticket = self.ticket(Waiting::Write(reply));
+                Input::TransferLeadership { ticket, to }
+            }
+        };
+        self.absorb(input, ctx);
+    }
+}
+
+impl Handler<HandOver> for RaftActor {
+    type Result = ();
+    fn handle(&mut self, _: HandOver, ctx: &mut Self::Context) {
+        let ticket = self.ticket(Waiting::Write(Reply::nobody()));
+        self.absorb(Input::TransferLeadership { ticket, to: None }, ctx);
+    }
+}
+
+impl Handler<Captured> for RaftActor {
+    type Result = ();
+    fn handle(&mut self, Captured { position }: Captured, ctx: &mut Self::Context) {
+        self.answer_checkpoints();
+        self.absorb(Input::Captured { position }, ctx);
+    }
+}
+
+impl Handler<SnapshotStarted> for RaftActor {
+    type Result = ();
+    fn handle(&mut self, started: SnapshotStarted, ctx: &mut Self::Context) {
+        let SnapshotStarted { peer, index } = started;
+        self.absorb(Input::SnapshotStarted { peer, index }, ctx);
+    }
+}
+
+impl Handler<SnapshotSent> for RaftActor {
+    type Result = ();
+    fn handle(&mut self, SnapshotSent { peer, index }: SnapshotSent, ctx: &mut Self::Context) {
+        self.absorb(Input::SnapshotSent { peer, index }, ctx);
+    }
+}
+
+impl Handler<SnapshotReceived> for RaftActor {
+    type Result = ();
+    fn handle(&mut self, received: SnapshotReceived, ctx: &mut Self::Context) {
+        let SnapshotReceived { position, membership } = received;
+        self.absorb(Input::SnapshotReceived { position, membership }, ctx);
+    }
+}
+
+impl Handler<Installed> for RaftActor {
+    type Result = ();
+    fn handle(&mut self, installed: Installed, ctx: &mut Self::Context) {
+        self.sessions = installed.sessions;
+        self.absorb(Input::Installed { position: installed.position }, ctx);
     }
 }
 

@@ -140,6 +140,10 @@ pub struct NodeArgs {
     /// Which of the configuration's nodes
     #[arg(long, env = "QUORATE_NODE_ID")]
     pub id: u64,
+    /// Client addresses of a running cluster to join, if the data directory is empty; as
+    /// `cluster.join`
+    #[arg(long, value_delimiter = ',')]
+    pub join: Vec<String>,
     /// End when the process that started this one ends
     #[arg(long, hide = true)]
     pub with_parent: bool,

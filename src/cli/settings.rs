@@ -16,14 +16,10 @@ pub fn membership(config: &Config) -> Membership {
     let mut members: Vec<Member> = config
         .nodes
         .iter()
-        .map(|node| Member {
-            id: node.id,
-            peer: node.peer_advertise.clone(),
-            client: node.client_advertise.clone(),
-        })
+        .map(|node| Member::voter(node.id, &node.peer_advertise, &node.client_advertise))
         .collect();
     members.sort_by_key(|member| member.id);
-    Membership { members }
+    Membership::of(members)
 }
 
 /// A cluster's id: a hash of its name and its first members, so that nodes which were first
@@ -31,7 +27,7 @@ pub fn membership(config: &Config) -> Membership {
 #[must_use]
 pub fn cluster_id(name: &str, membership: &Membership) -> u64 {
     let mut text = format!("{name}\n");
-    for Member { id, peer, client } in &membership.members {
+    for Member { id, peer, client, .. } in &membership.members {
         text.push_str(&format!("{id} {peer} {client}\n"));
     }
     xxhash_rust::xxh3::xxh3_64(text.as_bytes()) >> 11
@@ -48,6 +44,7 @@ pub fn settings(config: &Config, node: &Node, data: &DataDir) -> Settings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         client_address: node.client.clone(),
         peer_address: node.peer.clone(),
+        peer_advertise: node.peer_advertise.clone(),
         dial: node.dial.clone(),
         secret: config.secret.clone(),
         raft: raft(config, node.id),
@@ -60,6 +57,7 @@ pub fn settings(config: &Config, node: &Node, data: &DataDir) -> Settings {
         },
         metrics: config.metrics.enabled,
         own_state_thread: config.runtime.state_machine == "own",
+        transfer_on_stop: Duration::from_millis(config.raft.transfer_on_stop_ms),
         slow_sync: Duration::from_millis(config.log.slow_sync_ms),
     }
 }
@@ -104,6 +102,13 @@ fn raft(config: &Config, id: NodeId) -> raft::Config {
         inflight_bytes: size(raft.inflight_bytes),
         uncommitted_bytes: size(raft.uncommitted_bytes),
         apply_bytes: size(raft.apply_bytes),
+        snapshot_entries: raft.snapshot_entries,
+        snapshot_bytes: size(raft.snapshot_bytes),
+        trailing_entries: raft.trailing_entries,
+        promote_learners: raft.promote_learners,
+        lease_reads: raft.lease_reads,
+        lease_margin_percent: u32::try_from(raft.lease_margin_percent).unwrap_or(50),
+        ..raft::Config::new(id, 0)
     }
 }
 

@@ -110,12 +110,6 @@ impl Check<'_> {
                 "a file is not made longer than a segment".to_owned(),
             );
         }
-        for name in ["raft.snapshot_entries", "raft.snapshot_bytes"] {
-            if let Some(set) = self.read.values.get(name) {
-                let what = format!("{name} has no effect");
-                self.warn(set.origin.clone(), what, "this version does not trim its log yet");
-            }
-        }
         self.name();
     }
 

@@ -67,6 +67,11 @@ pub const KEYS: &[Key] = &[
         "A file with a secret of at least 32 bytes that all nodes share, readable by its owner only. With it, nodes prove themselves to each other; without it, whoever reaches a peer address can claim to be a node.",
     ),
     key(
+        "cluster.join",
+        Kind::List,
+        "Client addresses, host:port, of nodes of a running cluster. A node whose data directory is empty joins that cluster instead of beginning a new one; it takes part once it is added: quorate member add.",
+    ),
+    key(
         "raft.heartbeat_ms",
         int(100, 10, 5_000, "milliseconds"),
         "How often the leader shows that it lives. Shorter finds a dead leader sooner and costs more messages.",
@@ -79,12 +84,37 @@ pub const KEYS: &[Key] = &[
     key(
         "raft.snapshot_entries",
         int(100_000, 1_000, u64::MAX, "entries"),
-        "A checkpoint is made and the log trimmed after this many entries. Accepted, and of no effect until this version can trim its log.",
+        "A checkpoint of the state is made and the log trimmed after this many entries since the last one, or after raft.snapshot_bytes, whichever is first. Lower: shorter restarts, more disk work. Higher: a follower may be away longer without needing a snapshot.",
     ),
     key(
         "raft.snapshot_bytes",
         int(64 * MIB, MIB, u64::MAX, "bytes"),
-        "A checkpoint is made and the log trimmed after this many bytes. Accepted, and of no effect until this version can trim its log.",
+        "A checkpoint is made and the log trimmed after this many bytes of entries, or after raft.snapshot_entries, whichever is first. Also the most bytes of entries that are kept behind a checkpoint.",
+    ),
+    key(
+        "raft.trailing_entries",
+        int(10_000, 0, u64::MAX, "entries"),
+        "How many entries are kept behind a checkpoint, so that a follower that was away for a moment needs no snapshot; of at most raft.snapshot_bytes in all.",
+    ),
+    key(
+        "raft.promote_learners",
+        Kind::Bool(true),
+        "Whether a learner becomes a voter by itself once it has been no more than 1,000 entries behind for 5 s.",
+    ),
+    key(
+        "raft.lease_reads",
+        Kind::Bool(false),
+        "Whether reads that ask for consistency \"lease\" are answered without asking a quorum, as long as a quorum has lately promised to elect nobody. Saves them a round trip, and trusts that clocks run at about the same speed. Equal on all nodes, as is raft.election_timeout_ms.",
+    ),
+    key(
+        "raft.lease_margin_percent",
+        int(20, 10, 50, "percent"),
+        "By how much a lease is shorter than the election timeout: the difference in speed of two clocks that it can bear.",
+    ),
+    key(
+        "raft.transfer_on_stop_ms",
+        int(2_000, 0, 60_000, "milliseconds"),
+        "How long a leader that is told to stop tries to hand leadership over first, so that nobody waits for an election; 0 does not try.",
     ),
     key(
         "raft.batch_entries",
@@ -125,6 +155,11 @@ pub const KEYS: &[Key] = &[
         "storage.preallocate_bytes",
         int(MIB, 64 * KIB, 64 * MIB, "bytes"),
         "The log's files grow by this much at a time, so that most syncs change no metadata.",
+    ),
+    key(
+        "storage.sled_cache_bytes",
+        int(64 * MIB, MIB, 64 * GIB, "bytes"),
+        "How much memory sled, which keeps the checkpoints, may use for its cache.",
     ),
     key("limits.key_bytes", int(4_096, 1, 64 * KIB, "bytes"), "The longest key."),
     key(
@@ -247,19 +282,12 @@ pub const LATER: &[&str] = &[
     "ui",
     "backup",
     "lease",
-    "cluster.join",
-    "raft.trailing_entries",
-    "raft.promote_learners",
-    "raft.lease_reads",
-    "raft.lease_margin_percent",
-    "raft.transfer_on_stop_ms",
     "storage.log",
     "storage.quota_bytes",
     "storage.quota_warn_percent",
     "storage.history_ms",
     "storage.history_bytes",
     "storage.min_free_bytes",
-    "storage.sled_cache_bytes",
     "limits.txn_ops",
     "limits.range_page_entries",
     "limits.range_page_bytes",

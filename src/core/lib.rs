@@ -35,6 +35,7 @@ pub mod mutant;
 pub mod client;
 pub mod fs;
 pub mod kv;
+pub mod membership;
 pub mod raft;
 pub mod store;
 pub mod types;

@@ -35,6 +35,34 @@ macro_rules! mutants {
 
 #[cfg(feature = "mutants")]
 mutants! {
+    // Members.
+    /// Learners count in quorums (B6.8, C-6).
+    LearnersCount,
+    /// While the members change, a quorum of the new voters is enough (B10.5).
+    JointNeedsOneQuorum,
+    /// Members are changed before the leader has committed an entry of its term (C-42).
+    ChangeBeforeTheNoop,
+    /// A change may follow one that is not complete (B10.3).
+    ChangesOverlap,
+    /// Whoever was removed is heard like a member (B10.8).
+    RemovedNodesAreHeard,
+    // Transfer.
+    /// The target is told to campaign while writes still wait on the old leader.
+    TransferForgetsWhoWaits,
+    /// The target is told to campaign before it holds the leader's log (B11.2).
+    TransferDoesNotWait,
+    // Trimming the log.
+    /// A log that began anew behind a snapshot is read as if it had not.
+    WalResetIsNotReplayed,
+    /// A segment goes although a later one removes entries from before its own beginning.
+    WalTrimIgnoresTruncations,
+    // Checkpoints and snapshots.
+    /// The log lets go of what is applied, though no checkpoint holds it yet (C-21).
+    TrimsBeyondTheCheckpoint,
+    /// A snapshot from before the commit index is installed (B7.5).
+    InstallsOldSnapshots,
+    /// The log is kept although it does not hold the snapshot's last entry (B7.4).
+    InstallKeepsTheLog,
     // Elections.
     /// A vote is not part of what is made durable (C-13).
     VoteIsNotPersisted,

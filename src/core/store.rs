@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::types::{Entry, HardState, Index};
+use crate::kv::{Changes, StateMachine};
+use crate::types::{Entry, HardState, Index, Position};
 
 /// Where a node's log and hard state live. Owned by one LogStoreActor (or one simulated node).
 ///
@@ -31,6 +32,20 @@ pub trait LogStore: Send {
     /// The disk's error; fatal.
     fn save_hard_state(&mut self, hard_state: HardState) -> Result<(), StoreError>;
 
+    /// Stages: all entries are gone, and the log begins anew behind `base`: a snapshot was
+    /// installed. Term and vote stay; entries appended after it follow `base`.
+    ///
+    /// # Errors
+    /// The disk's error; fatal.
+    fn reset(&mut self, base: Position) -> Result<(), StoreError>;
+
+    /// Lets go of entries up to and including `through`: they are in a durable checkpoint. It
+    /// may keep more of them than it must. Happens at once, and is safe to crash in.
+    ///
+    /// # Errors
+    /// The disk's error; fatal.
+    fn trim(&mut self, through: Index) -> Result<(), StoreError>;
+
     /// Makes everything staged durable: one write and one `fdatasync`, or none where nothing
     /// is staged.
     ///
@@ -46,6 +61,20 @@ pub trait LogStore: Send {
 
     /// How many `fdatasync`s of the log there were since it was opened.
     fn syncs(&self) -> u64;
+}
+
+/// Where a node's checkpoints live: its state as of one entry, at any time exactly one.
+pub trait CheckpointStore: Send {
+    /// Replaces the checkpoint, atomically: after a crash it is the old one or the new one.
+    /// Durable on return. With `changes`, which are all since the last `save`, no more than
+    /// those is written; without, everything (a first checkpoint, or a snapshot that came in).
+    ///
+    /// # Errors
+    /// The disk's error; fatal, and the store is of no more use.
+    fn save(&mut self, state: &StateMachine, changes: Option<Changes>) -> Result<(), StoreError>;
+
+    /// The bytes that it occupies on disk.
+    fn bytes(&self) -> u64;
 }
 
 /// Why the log could not be read or written.

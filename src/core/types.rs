@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use crate::membership::{Change, ChangeRefusal, Member, MemberRole, Membership};
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
@@ -165,37 +167,4 @@ pub enum Payload {
     /// The members from here on; the newest such entry in the log is in effect.
     #[serde(rename = "m")]
     Membership(Membership),
-}
-
-/// The members of the cluster, in order of their ids.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "search", derive(Hash))]
-pub struct Membership {
-    /// Every member. All are voters until learners exist.
-    pub members: Vec<Member>,
-}
-
-impl Membership {
-    /// The ids of all voters, ascending.
-    pub fn voters(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.members.iter().map(|member| member.id)
-    }
-
-    /// The member of that id.
-    #[must_use]
-    pub fn member(&self, id: NodeId) -> Option<&Member> {
-        self.members.iter().find(|member| member.id == id)
-    }
-}
-
-/// One member: who it is and where others reach it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "search", derive(Hash))]
-pub struct Member {
-    /// Its id.
-    pub id: NodeId,
-    /// The `host:port` at which the other nodes reach it.
-    pub peer: String,
-    /// The `host:port` at which clients reach it.
-    pub client: String,
 }

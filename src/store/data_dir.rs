@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use quorate_core::types::NodeId;
+use quorate_core::types::{Index, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// The format of the directory that this version writes and reads.
@@ -31,6 +31,8 @@ pub struct Wanted {
     pub cluster_id: u64,
     /// The node.
     pub node: NodeId,
+    /// Whether it joins a cluster that is there, should the directory be new.
+    pub joins: bool,
 }
 
 /// An opened directory. The lock is held until this is dropped.
@@ -52,6 +54,9 @@ struct Identity {
     /// Whether the log's first entry was made durable once.
     #[serde(default)]
     initialized: bool,
+    /// Whether it joined a cluster that was there.
+    #[serde(default)]
+    joined: bool,
 }
 
 /// Why a directory is not opened.
@@ -178,20 +183,38 @@ impl DataDir {
             .map_err(|error| failed("write", &self.path.join("identity.toml"), error))
     }
 
-    /// The incarnation that a member had when it was first met.
+    /// Whether the node joined a cluster that was there, instead of beginning one.
     #[must_use]
-    pub fn known_incarnation(&self, node: NodeId) -> Option<u64> {
-        self.peers.get(&node.to_string()).copied()
+    pub fn joined(&self) -> bool {
+        self.identity.joined
+    }
+
+    /// The incarnation that a member had when it was first met. `added` is the index of the
+    /// entry that added it, 0 for the members of the first start.
+    #[must_use]
+    pub fn known_incarnation(&self, node: NodeId, added: Index) -> Option<u64> {
+        self.peers.get(&peer_key(node, added)).copied()
     }
 
     /// Remembers a member's incarnation, durably.
     ///
     /// # Errors
     /// The disk's.
-    pub fn remember(&mut self, node: NodeId, incarnation: u64) -> io::Result<()> {
-        self.peers.insert(node.to_string(), incarnation);
+    pub fn remember(&mut self, node: NodeId, added: Index, incarnation: u64) -> io::Result<()> {
+        self.peers.insert(peer_key(node, added), incarnation);
         write(&self.path, "peers.toml", &toml_of(&self.peers))
     }
+
+    /// Whether a directory belongs to a node already.
+    #[must_use]
+    pub fn is_new(path: &Path) -> bool {
+        !path.join("identity.toml").exists()
+    }
+}
+
+/// A member that was removed and added again is another one.
+fn peer_key(node: NodeId, added: Index) -> String {
+    if added == Index(0) { node.to_string() } else { format!("{node}@{added}") }
 }
 
 fn failed(action: &'static str, path: &Path, error: io::Error) -> DataDirError {
@@ -239,6 +262,7 @@ fn first_identity(path: &Path, wanted: &Wanted) -> Result<Identity, DataDirError
         node: wanted.node.0,
         incarnation: u64::from_le_bytes(random) & MOST,
         initialized: false,
+        joined: wanted.joins,
     };
     let written = write(path, "identity.toml", &toml_of(&identity));
     written.map_err(|error| failed("write", &path.join("identity.toml"), error))?;

@@ -12,7 +12,7 @@ use super::data_dir::{DataDir, Wanted};
 use super::disk::Disk;
 
 fn wanted(node: u64, cluster: &str) -> Wanted {
-    Wanted { cluster_name: cluster.to_owned(), cluster_id: 5, node: NodeId(node) }
+    Wanted { cluster_name: cluster.to_owned(), cluster_id: 5, node: NodeId(node), joins: false }
 }
 
 fn code(dir: &TempDir, wanted: &Wanted) -> Option<(i32, String)> {
@@ -26,14 +26,16 @@ fn a_directory_keeps_who_it_is_and_whom_it_met() {
     let mut first = DataDir::open(dir.path(), &wanted(1, "demo")).unwrap();
     assert!(!first.initialized());
     first.set_initialized().unwrap();
-    first.remember(NodeId(2), 42).unwrap();
+    first.remember(NodeId(2), Index(0), 42).unwrap();
+    first.remember(NodeId(2), Index(9), 43).unwrap();
     let incarnation = first.incarnation();
     drop(first);
     let other_id = Wanted { cluster_id: 6, ..wanted(1, "demo") };
     let again = DataDir::open(dir.path(), &other_id).unwrap();
     assert_eq!((again.cluster_id(), again.incarnation()), (5, incarnation));
-    assert_eq!(again.known_incarnation(NodeId(2)), Some(42));
-    assert_eq!(again.known_incarnation(NodeId(3)), None);
+    assert_eq!(again.known_incarnation(NodeId(2), Index(0)), Some(42));
+    assert_eq!(again.known_incarnation(NodeId(2), Index(9)), Some(43));
+    assert_eq!(again.known_incarnation(NodeId(3), Index(0)), None);
     assert!(again.initialized());
 }
 

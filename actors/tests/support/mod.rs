@@ -14,9 +14,10 @@ use futures_util::{SinkExt, StreamExt};
 use quorate_actors::handshake::Incarnations;
 use quorate_actors::node::{self, Start};
 use quorate_actors::settings::{Queues, Settings, Web};
+use quorate_core::kv::{Changes, StateMachine};
 use quorate_core::raft::{self, Boot};
-use quorate_core::store::{LogStore, StoreError};
-use quorate_core::types::{Entry, HardState, Index, Member, Membership, NodeId};
+use quorate_core::store::{CheckpointStore, LogStore, StoreError};
+use quorate_core::types::{Entry, HardState, Index, Member, Membership, NodeId, Position};
 use quorate_core::wire::client::{
     Hello, Limits, Op, RawReply, Replies, Success, decode_success, encode_request,
 };
@@ -62,6 +63,14 @@ impl LogStore for Memory {
         self.disk.syncs.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
+    fn reset(&mut self, _: Position) -> Result<(), StoreError> {
+        self.entries.clear();
+        Ok(())
+    }
+    fn trim(&mut self, through: Index) -> Result<(), StoreError> {
+        self.entries.retain(|entry| entry.index > through);
+        Ok(())
+    }
     fn last_index(&self) -> Index {
         self.entries.last().map_or(Index(1), |entry| entry.index)
     }
@@ -73,14 +82,26 @@ impl LogStore for Memory {
     }
 }
 
+/// A checkpoint that nothing is read back from.
+struct Forgetful;
+
+impl CheckpointStore for Forgetful {
+    fn save(&mut self, _: &StateMachine, _: Option<Changes>) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
+
 #[derive(Default)]
 struct Known(BTreeMap<NodeId, u64>);
 
 impl Incarnations for Known {
-    fn known(&self, node: NodeId) -> Option<u64> {
+    fn known(&self, node: NodeId, _: Index) -> Option<u64> {
         self.0.get(&node).copied()
     }
-    fn remember(&mut self, node: NodeId, incarnation: u64) -> std::io::Result<()> {
+    fn remember(&mut self, node: NodeId, _: Index, incarnation: u64) -> std::io::Result<()> {
         self.0.insert(node, incarnation);
         Ok(())
     }
@@ -109,10 +130,9 @@ fn free_port() -> String {
 
 /// Starts a cluster of that many nodes.
 pub(crate) fn cluster(size: u64) -> Vec<Node> {
-    let members: Vec<Member> = (1..=size)
-        .map(|id| Member { id: NodeId(id), peer: free_port(), client: free_port() })
-        .collect();
-    let membership = Membership { members };
+    let members: Vec<Member> =
+        (1..=size).map(|id| Member::voter(NodeId(id), free_port(), free_port())).collect();
+    let membership = Membership::of(members);
     membership.members.iter().map(|member| start(member, &membership)).collect()
 }
 
@@ -125,6 +145,8 @@ fn start(member: &Member, membership: &Membership) -> Node {
         version: "0".into(),
         client_address: member.client.clone(),
         peer_address: member.peer.clone(),
+        peer_advertise: member.peer.clone(),
+        transfer_on_stop: Duration::from_millis(500),
         dial: BTreeMap::new(),
         secret: Some(b"a secret of the peers".to_vec()),
         raft: raft::Config::new(member.id, member.id.0),
@@ -141,6 +163,8 @@ fn start(member: &Member, membership: &Membership) -> Node {
         settings,
         boot: Boot::first(membership.clone()),
         log_store: Box::new(log_store),
+        state: StateMachine::new(),
+        checkpoints: Box::new(Forgetful),
         incarnations: Box::new(Known::default()),
     };
     let (stop, stopped) = oneshot::channel::<()>();

@@ -204,6 +204,18 @@ impl WriteOp {
         })
     }
 
+    /// The key that it is about.
+    #[must_use]
+    pub fn key(&self) -> &Bytes {
+        match self {
+            WriteOp::Put { key, .. }
+            | WriteOp::Append { key, .. }
+            | WriteOp::Delete { key, .. }
+            | WriteOp::CompareAndSwap { key, .. }
+            | WriteOp::Increment { key, .. } => key,
+        }
+    }
+
     fn payload_bytes(&self) -> usize {
         match self {
             WriteOp::Put { key, value, .. } | WriteOp::Append { key, value } => {

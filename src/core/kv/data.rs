@@ -1,10 +1,14 @@
 //! The data: an ordered persistent map of records, and the writes that change it.
 
+use std::ops::Bound;
+
 use bytes::{Bytes, BytesMut};
 use imbl::OrdMap;
 
+use super::changes::Changes;
 use super::command::WriteOp;
 use super::digest::{self, Tally};
+use super::record::{self as stored, KeyRecord};
 use crate::types::Index;
 use crate::wire::client::{ErrorCode, Expect, Failure, KeyValue, OpResult, Success};
 
@@ -46,6 +50,16 @@ impl Record {
         self
     }
 
+    fn encode(&self) -> Bytes {
+        stored::encode(&KeyRecord {
+            value: self.value.clone(),
+            create_revision: self.create_revision,
+            mod_revision: self.mod_revision,
+            version: self.version,
+            lease: self.lease,
+        })
+    }
+
     fn tally(&self, key: &[u8]) -> Tally {
         let bytes = key.len() as u64 + self.value.len() as u64 + ENTRY_OVERHEAD_BYTES;
         Tally { hash: self.hash, bytes }
@@ -72,6 +86,12 @@ pub(super) struct Data {
     tally: Tally,
 }
 
+impl Default for Data {
+    fn default() -> Self {
+        Self { map: OrdMap::new(), revision: FIRST_REVISION, tally: Tally::default() }
+    }
+}
+
 /// What a write did to a key: what was there, and the entry's new numbers.
 struct Written {
     previous: Option<Record>,
@@ -80,10 +100,6 @@ struct Written {
 }
 
 impl Data {
-    pub(super) fn new() -> Self {
-        Self { map: OrdMap::new(), revision: FIRST_REVISION, tally: Tally::default() }
-    }
-
     pub(super) fn map(&self) -> &OrdMap<Bytes, Record> {
         &self.map
     }
@@ -105,8 +121,42 @@ impl Data {
         tally
     }
 
+    /// The records of the keys from there on, in order.
+    pub(super) fn records(&self, from: Bound<Bytes>) -> impl Iterator<Item = stored::Record> + '_ {
+        self.map.range((from, Bound::Unbounded)).map(|(key, record)| stored::Record {
+            name: stored::key_name(key),
+            value: record.encode(),
+        })
+    }
+
+    /// The value of a key's record, if the key is there.
+    pub(super) fn record(&self, key: &Bytes) -> Option<Bytes> {
+        self.map.get(key).map(Record::encode)
+    }
+
+    /// Puts a key in as its record says.
+    pub(super) fn insert(&mut self, key: Bytes, record: KeyRecord) {
+        let KeyRecord { value, create_revision, mod_revision, version, lease } = record;
+        let record = Record { value, create_revision, mod_revision, version, lease, hash: 0 };
+        let record = record.hashed(&key);
+        self.tally.add(record.tally(&key));
+        self.map.insert(key, record);
+    }
+
+    /// Sets the store's revision, of a state that is put together.
+    pub(super) fn set_revision(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+
     /// Executes one write.
-    pub(super) fn execute(&mut self, op: WriteOp, value_bytes: u64, index: Index) -> OpResult {
+    pub(super) fn execute(
+        &mut self,
+        op: WriteOp,
+        value_bytes: u64,
+        index: Index,
+        changes: &mut Changes,
+    ) -> OpResult {
+        changes.key(op.key().clone());
         match op {
             WriteOp::Put { key, value, return_previous } => {
                 Ok(self.put(key, value, return_previous, index))

@@ -11,6 +11,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::types::Membership;
 use crate::wire::client::{Failure, KeyValue, OpResult, Success};
 
 /// First words of rows. They are part of the hash: never reuse or renumber one.
@@ -83,9 +84,18 @@ pub(super) fn reply(session: u64, id: u64, reply: &OpResult) -> u64 {
     row([kind::REPLY, session, id, digest])
 }
 
-/// The hash of a whole state: its items, and the numbers that belong to no item.
-pub(super) fn state(items: u64, applied: u64, revision: u64, clock_ms: u64) -> u64 {
-    row([kind::STATE, items, applied, revision, clock_ms])
+/// The hash of a whole state: its items, and what belongs to no item: the applied index and its
+/// term, the hash of the membership, the revision, the cluster clock.
+pub(super) fn state(words: [u64; 6]) -> u64 {
+    let [items, index, term, members, revision, clock_ms] = words;
+    row([kind::STATE, items, index, term, members, revision, clock_ms])
+}
+
+/// The hash of a membership; 0 for none.
+pub(super) fn membership(membership: Option<&Membership>) -> u64 {
+    let encoded = membership
+        .map(|membership| rmp_serde::to_vec(membership).expect("writes into memory cannot fail"));
+    encoded.map_or(0, |bytes| xxh3_64(&bytes).max(1))
 }
 
 fn success_digest(success: &Success) -> u64 {

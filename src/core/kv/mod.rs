@@ -5,7 +5,10 @@
 //!                         │
 //!                         ├── data      key → value, revisions            (data.rs)
 //!                         ├── sessions  id → deadline, replies, mark      (sessions.rs)
-//!                         └── tally     hash and bytes, kept as both change (digest.rs)
+//!                         ├── tally     hash and bytes, kept as both change (digest.rs)
+//!                         └── changes   since the last checkpoint (changes.rs)
+//!
+//!   a point in time ──► records (record.rs) ──► checkpoint, or a snapshot's chunks ──► Builder
 //! ```
 //!
 //! # What it is
@@ -44,24 +47,28 @@
 //! * **History.** Only the newest value of a key is kept; a `get` of an old revision is
 //!   `unsupported`.
 //! * **Range operations, transactions, leases, watches.** An entry's `lease` is always 0.
-//! * **Snapshots.** A clone is a snapshot in memory; its form on disk and on the wire comes with
-//!   the code that writes it.
 //! * **Limits of requests.** The lengths of keys and put values are checked before a command is
 //!   proposed. Only the length of an append's result is known no earlier than here.
 //! * **A bound on the bytes of cached replies.** Their number is bounded by the session's
 //!   window; their bytes are counted into [`Summary::state_bytes`].
 
+mod changes;
 mod command;
 mod data;
 mod digest;
 mod pacemaker;
 mod read;
+mod record;
 mod sessions;
+mod snapshot;
 mod state;
 
+pub use changes::Changes;
 pub use command::{Command, CommandError, WriteOp};
 pub use pacemaker::{DEFAULT_CLOCK_INTERVAL, Pacemaker};
 pub use read::{Listing, Summary};
+pub use record::{Record, RecordError};
+pub use snapshot::{Builder, Chunk};
 pub use state::StateMachine;
 
 #[cfg(test)]

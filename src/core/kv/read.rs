@@ -44,7 +44,7 @@ impl StateMachine {
     /// The index of the last entry applied; 0 before the first.
     #[must_use]
     pub fn applied(&self) -> Index {
-        self.applied
+        self.applied.index
     }
 
     /// The store's revision.
@@ -70,7 +70,7 @@ impl StateMachine {
         }
         let found = self.data.map().get_key_value(&get.key);
         let entry = found.map(|(key, record)| record.entry(key.clone()));
-        Ok(Success::Get { revision: self.revision(), index: self.applied.0, entry })
+        Ok(Success::Get { revision: self.revision(), index: self.applied.index.0, entry })
     }
 
     /// Lists at most `limit` entries whose key starts with `prefix`, from the first key that
@@ -89,14 +89,14 @@ impl StateMachine {
         let entries =
             found.by_ref().take(limit).map(|(key, record)| record.entry(key.clone())).collect();
         let more = found.next().is_some();
-        Listing { revision: self.revision(), index: self.applied, entries, more }
+        Listing { revision: self.revision(), index: self.applied.index, entries, more }
     }
 
     /// The state in numbers; costs nothing that grows with the state.
     #[must_use]
     pub fn summary(&self) -> Summary {
         Summary {
-            applied: self.applied,
+            applied: self.applied.index,
             revision: self.revision(),
             keys: self.data.map().len() as u64,
             sessions: self.sessions.len(),

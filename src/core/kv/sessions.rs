@@ -14,11 +14,15 @@
 //! executed; a client that keeps its ids within `window` of its oldest unanswered one never
 //! meets this.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
 
+use super::changes::Changes;
 use super::digest::{self, Tally};
+use super::record::{self, Record, RecordError, SessionRecord};
 use crate::types::Index;
 use crate::wire::client::{ErrorCode, Failure, KeyValue, OpResult, Success};
 
@@ -35,6 +39,8 @@ pub(super) struct Sessions {
     map: OrdMap<u64, Session>,
     /// Every session as (deadline, id): the order of expiry.
     deadlines: OrdSet<(u64, u64)>,
+    /// How many replies are kept in all.
+    replies: u64,
     tally: Tally,
 }
 
@@ -90,6 +96,74 @@ impl Sessions {
         tally
     }
 
+    pub(super) fn replies_len(&self) -> u64 {
+        self.replies
+    }
+
+    /// The records of the sessions from there on, in order.
+    pub(super) fn records(&self, from: Bound<u64>) -> impl Iterator<Item = Record> + '_ {
+        self.map.range((from, Bound::Unbounded)).map(|(id, session)| Record {
+            name: record::session_name(*id),
+            value: session.encode(),
+        })
+    }
+
+    /// The records of all replies behind that one, in order.
+    pub(super) fn replies(&self, after: (u64, u64)) -> impl Iterator<Item = Record> + '_ {
+        let (session, id) = after;
+        self.map.range(session..).flat_map(move |(of, session)| {
+            let from = if *of == after.0 { Bound::Excluded(id) } else { Bound::Unbounded };
+            let replies = session.replies.range((from, Bound::Unbounded));
+            replies.map(|(id, reply)| Record {
+                name: record::reply_name(*of, *id),
+                value: record::encode_reply(&reply.result),
+            })
+        })
+    }
+
+    /// The value of a session's record, if it is there.
+    pub(super) fn record(&self, session: u64) -> Option<Bytes> {
+        self.map.get(&session).map(Session::encode)
+    }
+
+    /// The value of a reply's record, if it is there.
+    pub(super) fn reply(&self, session: u64, id: u64) -> Option<Bytes> {
+        let reply = self.map.get(&session)?.replies.get(&id)?;
+        Some(record::encode_reply(&reply.result))
+    }
+
+    /// Sets the cluster clock, of a state that is put together.
+    pub(super) fn set_clock(&mut self, clock_ms: u64) {
+        self.clock_ms = clock_ms;
+    }
+
+    /// Puts a session in as its record says.
+    pub(super) fn insert(&mut self, id: u64, record: &SessionRecord) {
+        let SessionRecord { ttl_ms, window, deadline_ms, forgotten } = *record;
+        let mut session = Session::new(id, ttl_ms, window, deadline_ms);
+        session.forgotten = forgotten;
+        session.own = session.own_tally();
+        self.tally.add(session.tally());
+        self.deadlines.insert((deadline_ms, id));
+        self.map.insert(id, session);
+    }
+
+    /// Puts a reply in; its session is there.
+    pub(super) fn insert_reply(
+        &mut self,
+        session: u64,
+        id: u64,
+        result: OpResult,
+    ) -> Result<(), RecordError> {
+        let missing = || RecordError(format!("a reply of session {session}, which is not there"));
+        let of = self.map.get_mut(&session).ok_or_else(missing)?;
+        self.tally.remove(of.tally());
+        drop(of.cache(id, result));
+        self.tally.add(of.tally());
+        self.replies += 1;
+        Ok(())
+    }
+
     /// Makes the session whose id is `index`.
     pub(super) fn open(
         &mut self,
@@ -116,17 +190,23 @@ impl Sessions {
     }
 
     /// Ends a session. One that is gone already is no error: what was asked for is so.
-    pub(super) fn close(&mut self, session: u64) -> OpResult {
+    pub(super) fn close(&mut self, session: u64, changes: &mut Changes) {
         if let Some(session) = self.map.remove(&session) {
             self.deadlines.remove(&(session.deadline_ms, session.id));
-            self.tally.remove(session.tally());
+            self.gone(&session, changes);
         }
-        Ok(Success::Empty)
+    }
+
+    fn gone(&mut self, session: &Session, changes: &mut Changes) {
+        self.tally.remove(session.tally());
+        self.replies -= session.replies.len() as u64;
+        changes.session(session.id);
+        session.replies.keys().for_each(|id| changes.reply(session.id, *id));
     }
 
     /// Advances the clock and ends the sessions whose deadline it reaches, in order of
     /// (deadline, id).
-    pub(super) fn advance(&mut self, advance_ms: u64) {
+    pub(super) fn advance(&mut self, advance_ms: u64, changes: &mut Changes) {
         self.clock_ms = self.clock_ms.saturating_add(advance_ms);
         while let Some((deadline_ms, id)) = self.deadlines.get_min().copied()
             && deadline_ms <= self.clock_ms
@@ -134,7 +214,7 @@ impl Sessions {
         {
             self.deadlines.remove(&(deadline_ms, id));
             let session = self.map.remove(&id).expect("every deadline has its session");
-            self.tally.remove(session.tally());
+            self.gone(&session, changes);
         }
     }
 
@@ -145,9 +225,11 @@ impl Sessions {
         session: u64,
         id: u64,
         acked: u64,
-        execute: impl FnOnce() -> OpResult,
+        changes: &mut Changes,
+        execute: impl FnOnce(&mut Changes) -> OpResult,
     ) -> OpResult {
-        let answered = self.with(session, |session| session.once(id, acked, execute));
+        changes.session(session);
+        let answered = self.with(session, |session| session.once(id, acked, changes, execute));
         answered.unwrap_or_else(|| Err(session_expired(session)))
     }
 
@@ -155,6 +237,7 @@ impl Sessions {
     fn with<R>(&mut self, id: u64, act: impl FnOnce(&mut Session) -> R) -> Option<R> {
         let session = self.map.get_mut(&id)?;
         self.tally.remove(session.tally());
+        let replies = session.replies.len() as u64;
         let deadline_ms = self.clock_ms.saturating_add(session.ttl_ms);
         if deadline_ms != session.deadline_ms && !mutant!(SessionsAreNotRenewed) {
             self.deadlines.remove(&(session.deadline_ms, id));
@@ -164,6 +247,7 @@ impl Sessions {
         let result = act(session);
         session.own = session.own_tally();
         self.tally.add(session.tally());
+        self.replies = self.replies + session.replies.len() as u64 - replies;
         Some(result)
     }
 }
@@ -175,6 +259,15 @@ impl Session {
             Self { id, ttl_ms, window, deadline_ms, forgotten: 0, replies, own, cached };
         session.own = session.own_tally();
         session
+    }
+
+    fn encode(&self) -> Bytes {
+        record::encode(&SessionRecord {
+            ttl_ms: self.ttl_ms,
+            window: self.window,
+            deadline_ms: self.deadline_ms,
+            forgotten: self.forgotten,
+        })
     }
 
     fn own_tally(&self) -> Tally {
@@ -191,7 +284,13 @@ impl Session {
 
     /// The acknowledgement is heeded last: what it lets go must not change what this very
     /// request is answered.
-    fn once(&mut self, id: u64, acked: u64, execute: impl FnOnce() -> OpResult) -> OpResult {
+    fn once(
+        &mut self,
+        id: u64,
+        acked: u64,
+        changes: &mut Changes,
+        execute: impl FnOnce(&mut Changes) -> OpResult,
+    ) -> OpResult {
         if id == 0 {
             return Err(id_zero());
         }
@@ -199,17 +298,20 @@ impl Session {
             return Err(stale(id, self.forgotten));
         }
         let result = match self.replies.get(&id) {
-            Some(_) if mutant!(DedupIsIgnored) => execute(),
+            Some(_) if mutant!(DedupIsIgnored) => execute(changes),
             Some(reply) if mutant!(RetryGetsAnothersReply) => {
                 let newest = self.replies.get_max().map_or(reply, |(_, newest)| newest);
                 newest.result.clone()
             }
             Some(reply) => reply.result.clone(),
-            None => self.cache(id, execute()),
+            None => {
+                changes.reply(self.id, id);
+                self.cache(id, execute(changes))
+            }
         };
         let acked = if mutant!(EachIdAcknowledgesThoseBelow) { id } else { acked };
-        self.forget(acked.min(id - 1));
-        self.keep_to_window();
+        self.forget(acked.min(id - 1), changes);
+        self.keep_to_window(changes);
         result
     }
 
@@ -221,7 +323,7 @@ impl Session {
     }
 
     /// Forgets every reply up to and including `mark`.
-    fn forget(&mut self, mark: u64) {
+    fn forget(&mut self, mark: u64, changes: &mut Changes) {
         if mark <= self.forgotten {
             return;
         }
@@ -229,19 +331,20 @@ impl Session {
         while let Some((id, _)) = self.replies.get_min()
             && *id <= mark
         {
-            self.forget_smallest();
+            self.forget_smallest(changes);
         }
     }
 
-    fn keep_to_window(&mut self) {
+    fn keep_to_window(&mut self, changes: &mut Changes) {
         while self.replies.len() as u64 > self.window {
-            self.forget_smallest();
+            self.forget_smallest(changes);
         }
     }
 
-    fn forget_smallest(&mut self) {
+    fn forget_smallest(&mut self, changes: &mut Changes) {
         let Some(id) = self.replies.get_min().map(|(id, _)| *id) else { return };
         let reply = self.replies.remove(&id).expect("the smallest reply is there");
+        changes.reply(self.id, id);
         self.cached.remove(reply.tally);
         self.forgotten = self.forgotten.max(id);
     }

@@ -1,19 +1,31 @@
 //! The state machine: applies the log's entries, in order.
 
+use super::changes::Changes;
 use super::command::{Command, WriteOp};
 use super::data::Data;
 use super::digest::{self, Tally};
 use super::sessions::Sessions;
-use crate::types::{Index, Payload};
+use crate::types::{Entry, Index, Membership, Payload, Position};
 use crate::wire::client::{OpResult, Success};
 
 /// Everything that the log has decided. A clone is a point in time and costs a handful of
-/// reference counts, whatever the size of the state.
-#[derive(Clone, Debug)]
+/// reference counts, whatever the size of the state; what changed since the last checkpoint is
+/// noted in the original only.
+#[derive(Debug)]
 pub struct StateMachine {
-    pub(super) applied: Index,
+    pub(super) applied: Position,
+    /// The newest membership applied.
+    pub(super) membership: Option<Membership>,
     pub(super) data: Data,
     pub(super) sessions: Sessions,
+    /// What changed since the last checkpoint.
+    pub(super) changes: Changes,
+}
+
+impl Clone for StateMachine {
+    fn clone(&self) -> Self {
+        self.point_in_time()
+    }
 }
 
 impl Default for StateMachine {
@@ -26,21 +38,32 @@ impl StateMachine {
     /// The state before the log's first entry: no keys, no sessions, revision 1.
     #[must_use]
     pub fn new() -> Self {
-        Self { applied: Index(0), data: Data::new(), sessions: Sessions::default() }
+        Self {
+            applied: Position::default(),
+            membership: None,
+            data: Data::default(),
+            sessions: Sessions::default(),
+            changes: Changes::default(),
+        }
     }
 
     /// Applies the next entry, and gives the result of its command; `None` for an entry that
     /// bears none. The session that an `OpenSession` made has the entry's index as its id.
     ///
     /// # Panics
-    /// When `index` does not follow the applied index, and when the command cannot be read: a
+    /// When the entry does not follow the applied one, and when the command cannot be read: a
     /// replica that does not understand a committed entry must stop, or it would diverge.
-    pub fn apply(&mut self, index: Index, payload: &Payload) -> Option<OpResult> {
-        let applied = self.applied;
+    pub fn apply(&mut self, entry: &Entry) -> Option<OpResult> {
+        let (index, applied) = (entry.index, self.applied.index);
         assert!(index == applied.next(), "entry {index} is applied after entry {applied}");
-        self.applied = index;
-        match payload {
-            Payload::Noop | Payload::Membership(_) => None,
+        assert!(entry.term >= self.applied.term, "the terms of applied entries fall");
+        self.applied = entry.position();
+        match &entry.payload {
+            Payload::Noop => None,
+            Payload::Membership(membership) => {
+                self.membership = Some(membership.clone());
+                None
+            }
             Payload::Command(bytes) => match Command::decode(bytes) {
                 Ok(command) => Some(self.execute(index, command)),
                 Err(error) => panic!(
@@ -54,16 +77,23 @@ impl StateMachine {
     fn execute(&mut self, index: Index, command: Command) -> OpResult {
         match command {
             Command::OpenSession { ttl_ms, window, max_sessions } => {
+                self.changes.session(index.0);
                 self.sessions.open(index, ttl_ms, window, max_sessions)
             }
-            Command::KeepAlive { session } => self.sessions.keep_alive(session),
-            Command::CloseSession { session } => self.sessions.close(session),
+            Command::KeepAlive { session } => {
+                self.changes.session(session);
+                self.sessions.keep_alive(session)
+            }
+            Command::CloseSession { session } => {
+                self.sessions.close(session, &mut self.changes);
+                Ok(Success::Empty)
+            }
             Command::Clock { advance_ms } => {
-                self.sessions.advance(advance_ms);
+                self.sessions.advance(advance_ms, &mut self.changes);
                 Ok(Success::Empty)
             }
             Command::Write { session: 0, value_bytes, op, .. } => {
-                self.data.execute(op, value_bytes, index)
+                self.data.execute(op, value_bytes, index, &mut self.changes)
             }
             Command::Write { session, id, acked, value_bytes, op } => {
                 self.write_once(index, session, id, acked, value_bytes, op)
@@ -80,11 +110,13 @@ impl StateMachine {
         value_bytes: u64,
         op: WriteOp,
     ) -> OpResult {
-        let Self { data, sessions, .. } = self;
+        let Self { data, sessions, changes, .. } = self;
         if mutant!(ExpiredSessionsExecute) && !sessions.contains(session) {
-            return data.execute(op, value_bytes, index);
+            return data.execute(op, value_bytes, index, changes);
         }
-        sessions.once(session, id, acked, || data.execute(op, value_bytes, index))
+        sessions.once(session, id, acked, changes, |changes| {
+            data.execute(op, value_bytes, index, changes)
+        })
     }
 
     /// The hash of the state: equal on replicas at equal applied index.
@@ -102,7 +134,9 @@ impl StateMachine {
 
     fn mixed(&self, tally: Tally) -> u64 {
         let (revision, clock_ms) = (self.data.revision(), self.sessions.clock_ms());
-        digest::state(tally.hash, self.applied.0, revision, clock_ms)
+        let Position { term, index } = self.applied;
+        let members = digest::membership(self.membership.as_ref());
+        digest::state([tally.hash, index.0, term.0, members, revision, clock_ms])
     }
 
     /// The hash and bytes of all items, as kept.

@@ -27,6 +27,24 @@ pub struct Config {
     pub uncommitted_bytes: usize,
     /// The most bytes of entries handed out to be applied and not yet applied.
     pub apply_bytes: usize,
+    /// A checkpoint of the state is made after so many entries since the last one, ...
+    pub snapshot_entries: u64,
+    /// ... or so many bytes of entries, whichever is first.
+    pub snapshot_bytes: usize,
+    /// So many entries, of at most `snapshot_bytes` in all, are kept behind a checkpoint for
+    /// followers that are a little behind.
+    pub trailing_entries: u64,
+    /// Whether a learner becomes a voter by itself once it has caught up.
+    pub promote_learners: bool,
+    /// For how long a learner must have been no more than [`Config::CAUGHT_UP`] entries behind.
+    pub promote_after: Duration,
+    /// Whether reads that ask for it are answered under a lease (dissertation §6.4.1): without
+    /// a round, as long as a quorum has lately promised to elect nobody. Must be equal on all
+    /// nodes, and so must the election timeout.
+    pub lease_reads: bool,
+    /// The part of the election timeout, in percent, that a lease is shorter than it, for
+    /// clocks that run at different speeds.
+    pub lease_margin_percent: u32,
 }
 
 impl Config {
@@ -44,7 +62,24 @@ impl Config {
             inflight_bytes: 8 << 20,
             uncommitted_bytes: 16 << 20,
             apply_bytes: 256 << 10,
+            snapshot_entries: 100_000,
+            snapshot_bytes: 64 << 20,
+            trailing_entries: 10_000,
+            promote_learners: true,
+            promote_after: Duration::from_secs(5),
+            lease_reads: false,
+            lease_margin_percent: 20,
         }
+    }
+
+    /// A learner is caught up when it lacks no more entries than these.
+    pub const CAUGHT_UP: u64 = 1_000;
+
+    /// How long a lease lasts from the moment at which its round was sent.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        let percent = 100u32.saturating_sub(self.lease_margin_percent);
+        self.election_timeout * percent / 100
     }
 }
 
@@ -55,10 +90,12 @@ pub struct Boot {
     pub hard_state: HardState,
     /// The last entry of the compacted prefix; zero when nothing is compacted.
     pub base: Position,
-    /// The membership in effect at `base`; `None` when nothing is compacted.
-    pub base_membership: Option<Membership>,
     /// The log behind `base`.
     pub entries: Vec<Entry>,
+    /// What the state machine's last durable checkpoint holds: everything up to this entry.
+    pub state: Position,
+    /// The membership in effect at `state`; `None` when there is no checkpoint.
+    pub state_membership: Option<Membership>,
 }
 
 impl Boot {
@@ -73,5 +110,39 @@ impl Boot {
             entries: vec![entry],
             ..Self::default()
         }
+    }
+
+    /// The last entry of the log, or its base.
+    #[must_use]
+    pub fn last(&self) -> Position {
+        self.entries.last().map_or(self.base, Entry::position)
+    }
+
+    /// Judges a log and a checkpoint together. A checkpoint is of committed entries, so where
+    /// the log does not hold its last one, the log is of a time before a snapshot was
+    /// installed, and all of it is obsolete: it then begins anew behind the checkpoint, which
+    /// the caller makes durable by [`LogStore::reset`](crate::store::LogStore::reset) to the
+    /// position that is given back.
+    #[must_use]
+    pub fn reconciled(mut self) -> (Self, Option<Position>) {
+        let Position { term, index } = self.state;
+        let held = if index == self.base.index {
+            Some(self.base.term)
+        } else {
+            let place = index.0.checked_sub(self.base.index.0 + 1);
+            let place = place.and_then(|place| usize::try_from(place).ok());
+            place.and_then(|place| self.entries.get(place)).map(|entry| entry.term)
+        };
+        // A state from before the log's beginning says nothing of the log.
+        if index < self.base.index || held == Some(term) {
+            return (self, None);
+        }
+        self.base = self.state;
+        self.entries.clear();
+        if term > self.hard_state.term {
+            self.hard_state = HardState { term, vote: None };
+        }
+        let base = self.base;
+        (self, Some(base))
     }
 }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::message::Message;
 use crate::store::{LogStore, StoreError};
-use crate::types::{Entry, HardState, Index, NodeId, Term, Ticket};
+use crate::types::{
+    Change, ChangeRefusal, Entry, HardState, Index, Membership, NodeId, Position, Term, Ticket,
+};
 
 /// A fact or a request.
 #[derive(Clone, Debug)]
@@ -51,6 +53,58 @@ pub enum Input {
     },
     /// The process is about to stop: lead no longer, answer everyone who waits.
     StepDown,
+    /// Reads that may be answered under a lease; where there is none, as `Read`.
+    LeaseRead(Vec<Ticket>),
+    /// An operator changes the members. The ticket waits until the change is complete.
+    ChangeMembers {
+        /// Who waits.
+        ticket: Ticket,
+        /// What to change, as one.
+        changes: Vec<Change>,
+        /// Also where a promoted learner lags or too few voters are reachable.
+        force: bool,
+    },
+    /// Hand leadership over, to a node or to whoever is best placed.
+    TransferLeadership {
+        /// Who waits until it is done or has failed.
+        ticket: Ticket,
+        /// To whom.
+        to: Option<NodeId>,
+    },
+    /// An operator wants a checkpoint now.
+    Checkpoint,
+    /// A checkpoint that holds everything up to there is durable.
+    Captured {
+        /// Its last entry.
+        position: Position,
+    },
+    /// The sending of a snapshot to a follower has begun.
+    SnapshotStarted {
+        /// The follower.
+        peer: NodeId,
+        /// The snapshot's last index.
+        index: Index,
+    },
+    /// A follower has installed a snapshot, or holds all of it anyway.
+    SnapshotSent {
+        /// The follower.
+        peer: NodeId,
+        /// The snapshot's last index.
+        index: Index,
+    },
+    /// A snapshot from another member has come in whole, and its checksums hold.
+    SnapshotReceived {
+        /// Its last entry.
+        position: Position,
+        /// The membership in effect there.
+        membership: Membership,
+    },
+    /// The snapshot that was accepted is durable as this node's checkpoint, and is the state
+    /// machine's state.
+    Installed {
+        /// Its last entry.
+        position: Position,
+    },
 }
 
 /// What a node wants done, in this order.
@@ -64,9 +118,22 @@ pub struct Effects {
     pub apply: Option<Apply>,
     /// Reads that may be answered once the applied index has reached theirs.
     pub reads: Vec<(Ticket, Index)>,
-    /// Requests that end here. Each ticket is answered exactly once, here, in `apply` or in
-    /// `reads`.
+    /// Requests that end here. Each ticket is answered exactly once, here, in `apply`, in
+    /// `done` or in `reads`.
     pub refused: Vec<(Ticket, Refusal)>,
+    /// Requests of an operator that are done, and no entries of the log.
+    pub done: Vec<Ticket>,
+    /// Make a checkpoint of the state behind this `apply`; `Input::Captured` tells when it is
+    /// durable. At most one is on its way.
+    pub capture: bool,
+    /// The entries up to this one are in a durable checkpoint: the log may let them go.
+    pub trim: Option<Index>,
+    /// Who is to be sent a snapshot, whenever that changes: all of them.
+    pub snapshots: Option<Vec<NodeId>>,
+    /// What becomes of a snapshot that came in.
+    pub install: Option<Install>,
+    /// The membership in effect, whenever it changes.
+    pub membership: Option<Membership>,
     /// What a person may want to read in the log.
     pub notes: Vec<Note>,
 }
@@ -80,8 +147,25 @@ impl Effects {
             && self.apply.is_none()
             && self.reads.is_empty()
             && self.refused.is_empty()
+            && self.done.is_empty()
             && self.notes.is_empty()
+            && !self.capture
+            && self.trim.is_none()
+            && self.snapshots.is_none()
+            && self.install.is_none()
+            && self.membership.is_none()
     }
+}
+
+/// The verdict on a snapshot that came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Install {
+    /// Its last entry.
+    pub position: Position,
+    /// Whether to make it durable as the checkpoint, then the state machine's state, and to
+    /// answer with `Input::Installed`. Else it is to be dropped: this node has what it holds,
+    /// or is busy with another.
+    pub accept: bool,
 }
 
 /// To be made durable as one: first the truncation, then the entries and the hard state.
@@ -91,6 +175,8 @@ pub struct Persist {
     pub seq: u64,
     /// The term and vote, where they changed.
     pub hard_state: Option<HardState>,
+    /// Where the log begins anew: behind a snapshot that is this node's durable checkpoint.
+    pub reset: Option<Position>,
     /// The first entry to remove, with all behind it.
     pub truncate_from: Option<Index>,
     /// The entries to append.
@@ -107,6 +193,9 @@ impl Persist {
     /// # Errors
     /// The store's; fatal.
     pub fn stage(&self, store: &mut dyn LogStore) -> Result<(), StoreError> {
+        if let Some(base) = self.reset {
+            store.reset(base)?;
+        }
         if let Some(from) = self.truncate_from {
             store.truncate_from(from)?;
         }
@@ -140,6 +229,14 @@ pub enum Refusal {
     Overloaded,
     /// Appended here, and leadership was lost before it was committed: it may yet be.
     Unknown,
+    /// Never appended; leadership is being handed over to that node.
+    Transferring(NodeId),
+    /// The members cannot be changed so.
+    Change(ChangeRefusal),
+    /// Leadership is not handed over: that node is no voter, or there is nobody to hand it to.
+    NoTarget,
+    /// Leadership was not handed over in time; this node leads on.
+    TransferFailed,
 }
 
 /// Something worth a line in the log.
@@ -204,6 +301,41 @@ pub enum Note {
         /// The follower.
         peer: NodeId,
     },
+    /// A follower has a snapshot now.
+    SnapshotSent {
+        /// The follower.
+        peer: NodeId,
+        /// The snapshot's last index.
+        index: Index,
+    },
+    /// Another membership is in effect.
+    Members {
+        /// The index of its entry; 0 when a snapshot brought it.
+        index: Index,
+        /// The voters.
+        voters: Vec<NodeId>,
+        /// Members that do not vote.
+        others: Vec<NodeId>,
+        /// Whether a change is under way.
+        joint: bool,
+    },
+    /// Hands leadership over.
+    Transfers {
+        /// To whom.
+        to: NodeId,
+    },
+    /// Leadership was not handed over.
+    TransferFailed {
+        /// To whom it was to go.
+        to: NodeId,
+    },
+    /// A snapshot is installed.
+    Installed {
+        /// Its last entry.
+        position: Position,
+        /// Whether the log was replaced, too.
+        reset: bool,
+    },
 }
 
 /// Why a leader stopped leading without having seen a higher term.
@@ -217,6 +349,8 @@ pub enum StepDownReason {
     Asked,
     /// It saw a higher term.
     HigherTerm,
+    /// It is no voter any more.
+    Removed,
 }
 
 impl fmt::Display for StepDownReason {
@@ -226,6 +360,7 @@ impl fmt::Display for StepDownReason {
             StepDownReason::DiskStalled => "own disk has not synced for an election timeout",
             StepDownReason::Asked => "asked to",
             StepDownReason::HigherTerm => "saw a higher term",
+            StepDownReason::Removed => "no voter any more",
         })
     }
 }
@@ -252,6 +387,28 @@ impl fmt::Display for Note {
             Note::Dropped { from, what } => write!(f, "dropped a message of node {from}: {what}"),
             Note::NeedsSnapshot { peer } => {
                 write!(f, "node {peer} is behind the first entry kept and needs a snapshot")
+            }
+            Note::SnapshotSent { peer, index } => {
+                write!(f, "node {peer} has the snapshot up to index {index}")
+            }
+            Note::Members { index, voters, others, joint } => {
+                let list = |ids: &[NodeId]| {
+                    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                };
+                let change = if *joint { ", a change is under way" } else { "" };
+                write!(f, "members from index {index}: voters {}", list(voters))?;
+                if !others.is_empty() {
+                    write!(f, "; without a vote {}", list(others))?;
+                }
+                f.write_str(change)
+            }
+            Note::Transfers { to } => write!(f, "hands leadership over to node {to}"),
+            Note::TransferFailed { to } => {
+                write!(f, "leadership did not go to node {to} in time, and stays here")
+            }
+            Note::Installed { position, reset } => {
+                let log = if *reset { "the log begins behind it" } else { "the log goes on" };
+                write!(f, "installed the snapshot up to {position}; {log}")
             }
         }
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::effects::{Note, StepDownReason};
 use super::message::Message;
 use super::node::{Node, Role, Votes};
-use super::quorum;
 use crate::types::{HardState, Moment, NodeId, Position, Term};
 
 impl Node {
@@ -14,35 +13,48 @@ impl Node {
     /// are (B2.1).
     pub(super) fn ask_pre_votes(&mut self, now: Moment) {
         self.reset_election_deadline(now);
-        // A node whose disk does not sync could not save its own vote.
-        if !self.is_voter() || self.disk_waits(now) >= self.config.election_timeout {
+        if !self.may_campaign(now) {
+            if self.leader.is_some() && !self.hears_a_leader(now) {
+                self.follow(now, self.term(), None);
+            }
             return;
         }
         self.leader = None;
+        self.stop_asking();
+        self.campaign_asked = false;
         let term = self.term().next();
         self.note(Note::AsksPreVotes { term });
         self.role = Role::PreCandidate(Votes::from([(self.config.id, true)]));
-        for peer in self.others() {
+        for peer in self.other_voters() {
             self.ask_for_vote(peer);
         }
         self.count_votes(now);
     }
 
+    /// Whether this node could lead: it votes, its disk saves its vote, and it has the state
+    /// that it would have to apply to (B1.14).
+    pub(super) fn may_campaign(&self, now: Moment) -> bool {
+        self.membership.votes(self.config.id)
+            && self.disk_waits(now) < self.config.election_timeout
+            && !self.awaits_state()
+    }
+
     /// A quorum would vote for this node: raise the term, vote for itself, and ask, all of it
     /// only when that is durable (B1.3).
-    fn campaign(&mut self, now: Moment) {
+    pub(super) fn campaign(&mut self, now: Moment) {
         self.hard_state = HardState { term: self.term().next(), vote: Some(self.config.id) };
         if mutant!(CandidateForgetsItsOwnVote) {
             self.hard_state.vote = None;
         }
         self.leader = None;
+        self.stop_asking();
         self.reset_election_deadline(now);
         self.note(Note::Campaigns { term: self.term() });
         self.role = Role::Candidate(Votes::new());
         if mutant!(CandidateDoesNotAwaitItsSync) {
             self.role = Role::Candidate(Votes::from([(self.config.id, true)]));
         }
-        for peer in self.others() {
+        for peer in self.other_voters() {
             self.ask_for_vote(peer);
         }
     }
@@ -56,7 +68,8 @@ impl Node {
                 self.send(peer, Message::PreVote { term: self.term().next(), last });
             }
             Role::Candidate(votes) if !votes.contains_key(&peer) => {
-                let request = Message::RequestVote { term: self.term(), last };
+                let transfer = self.campaign_asked;
+                let request = Message::RequestVote { term: self.term(), last, transfer };
                 if mutant!(CandidateDoesNotAwaitItsSync) {
                     return self.send(peer, request);
                 }
@@ -80,9 +93,7 @@ impl Node {
 
     fn count_votes(&mut self, now: Moment) {
         let (Role::PreCandidate(votes) | Role::Candidate(votes)) = &self.role else { return };
-        let mut yes: Vec<u8> =
-            self.membership.voters().map(|id| u8::from(votes.get(&id) == Some(&true))).collect();
-        if quorum::reached(&mut yes) == 0 {
+        if self.membership.reached(|id| u8::from(votes.get(&id) == Some(&true))) == 0 {
             return;
         }
         match &self.role {
@@ -108,7 +119,8 @@ impl Node {
     /// within a heartbeat or two; else the election is called then, not a whole timeout later.
     /// Pre-votes keep this harmless: whoever still hears the leader refuses.
     pub(super) fn peer_silenced(&mut self, now: Moment, peer: NodeId) {
-        if self.leader != Some(peer) {
+        // With leases, the promise not to elect anybody stands until its time is over.
+        if self.leader != Some(peer) || self.config.lease_reads {
             return;
         }
         self.leader_contact = None;
@@ -142,9 +154,17 @@ impl Node {
         }
     }
 
-    pub(super) fn vote_asked(&mut self, now: Moment, from: NodeId, term: Term, last: Position) {
+    pub(super) fn vote_asked(
+        &mut self,
+        now: Moment,
+        from: NodeId,
+        term: Term,
+        last: Position,
+        transfer: bool,
+    ) {
         if term > self.term() {
-            if self.hears_a_leader(now) && self.leader != Some(from) {
+            let heard = self.hears_a_leader(now) && self.leader != Some(from);
+            if (heard || now < self.no_vote_before) && !transfer {
                 return; // neither a vote nor a new term (B3.2)
             }
             self.follow(now, term, None);
@@ -198,6 +218,7 @@ impl Node {
         self.role = Role::Follower;
         self.leader = leader;
         if changed {
+            self.stop_asking();
             self.note(Note::Follows { term, leader });
         }
     }

@@ -58,7 +58,7 @@ fn leader(leader: &Leader, into: &mut impl Hasher) {
     leader.reads.queued.hash(into);
     leader.reads.rounds.len().hash(into);
     for round in &leader.reads.rounds {
-        (round.number, round.index, &round.tickets).hash(into);
+        (round.number, round.index, &round.readers).hash(into);
     }
     leader.progress.len().hash(into);
     for (id, follower) in &leader.progress {

@@ -8,8 +8,15 @@ use crate::types::{Entry, Index, Moment, NodeId, Position, Term};
 
 impl Node {
     pub(super) fn received(&mut self, now: Moment, from: NodeId, message: Message) {
-        if from == self.config.id || self.membership.member(from).is_none() {
-            self.note(Note::Dropped { from, what: "the sender is not another member" });
+        // Not only members are heard: this node's membership may be an old one (B10.8), and who
+        // is no member counts in no quorum. Who was removed is not: it could only disturb.
+        let settled = self.log.membership_index() <= self.commit;
+        if settled && self.membership.removed.contains(&from) && !mutant!(RemovedNodesAreHeard) {
+            self.note(Note::Dropped { from, what: "the sender was removed" });
+            return;
+        }
+        if from == self.config.id || from == NodeId(0) {
+            self.note(Note::Dropped { from, what: "the sender is not another node" });
             return;
         }
         if !message.is_plausible() {
@@ -29,7 +36,9 @@ impl Node {
             Message::PreVoteReply { term, granted } => {
                 self.pre_vote_answered(now, from, term, granted);
             }
-            Message::RequestVote { term, last } => self.vote_asked(now, from, term, last),
+            Message::RequestVote { term, last, transfer } => {
+                self.vote_asked(now, from, term, last, transfer);
+            }
             Message::RequestVoteReply { granted, .. } => self.vote_answered(now, from, granted),
             Message::AppendEntries { term, prev, commit, entries } => {
                 self.hear_leader(now, from, term);
@@ -43,10 +52,17 @@ impl Node {
                 self.set_commit(commit.min(self.log.last().index));
                 let last = self.log.last().index;
                 self.send(from, Message::HeartbeatReply { term, round, last });
+                if self.lacks_state() && self.compaction.installing.is_none() {
+                    self.send(from, Message::WantSnapshot { term });
+                }
             }
             Message::HeartbeatReply { round, last, .. } => {
                 self.heartbeat_answered(now, from, round, last);
             }
+            Message::TimeoutNow { .. } => self.timeout_now(now, from),
+            Message::ReadIndex { id, .. } => self.read_index_asked(from, id),
+            Message::ReadIndexReply { id, index, .. } => self.read_index_answered(id, index),
+            Message::WantSnapshot { .. } => self.snapshot_wanted(from),
         }
     }
 
@@ -61,7 +77,11 @@ impl Node {
             Message::PreVoteReply { granted: false, .. }
             | Message::RequestVoteReply { .. }
             | Message::AppendEntriesReply { .. }
-            | Message::HeartbeatReply { .. } => {
+            | Message::HeartbeatReply { .. }
+            | Message::WantSnapshot { .. }
+            | Message::ReadIndexReply { .. }
+            | Message::ReadIndex { .. }
+            | Message::TimeoutNow { .. } => {
                 if theirs > ours && !mutant!(HigherTermInRepliesIsIgnored) {
                     self.follow(now, theirs, None);
                 }
@@ -169,7 +189,7 @@ impl Node {
             let reconfigures = matches!(entry.payload, crate::types::Payload::Membership(_));
             self.log.append(entry);
             if reconfigures {
-                self.membership = self.log.membership();
+                self.adopt_membership();
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Leading: appending, replicating, committing (Raft §5.3, §5.4.2), and knowing when to stop
 //! (dissertation §6.2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -9,9 +9,9 @@ use super::effects::{Note, Refusal, StepDownReason};
 use super::message::{AppendOutcome, Message};
 use super::node::{Node, Role};
 use super::progress::{Progress, ProgressState};
-use super::quorum;
 use super::reads::Reads;
 use super::status::Follower;
+use super::transfer::Transfer;
 use crate::types::{Entry, Index, Moment, NodeId, Payload, Ticket};
 
 /// A leader's own state, made anew in each term.
@@ -31,7 +31,18 @@ pub(super) struct Leader {
     heartbeat_due: Moment,
     /// Not judged before this moment: the node itself was absent.
     grace: Moment,
+    /// Leadership is being handed over.
+    pub(super) transfer: Option<Transfer>,
+    /// Who waits for the change of members that is under way, while it is joint.
+    pub(super) change: Option<Ticket>,
+    /// When the newest rounds were sent, oldest first.
+    sent: VecDeque<(u64, Moment)>,
+    /// Rounds before this moment give no lease: the node was absent, or handed leadership over.
+    pub(super) lease_from: Moment,
 }
+
+/// Of so many rounds a leader knows when it sent them; an answer to an older one gives no lease.
+const ROUNDS_KNOWN: usize = 64;
 
 impl Leader {
     pub(super) fn followers(&self) -> Vec<Follower> {
@@ -66,7 +77,12 @@ impl Node {
             round: 0,
             heartbeat_due: now,
             grace: now,
+            transfer: None,
+            change: None,
+            sent: VecDeque::new(),
+            lease_from: now,
         }));
+        self.stop_asking();
         self.leader = Some(self.config.id);
         self.note(Note::Leads { term: self.term(), from: last.next() });
         // Entries of earlier terms commit with this one, never by counting (Raft §5.4.2).
@@ -75,7 +91,7 @@ impl Node {
         }
     }
 
-    fn append_own(&mut self, payload: Payload) -> Entry {
+    pub(super) fn append_own(&mut self, payload: Payload) -> Entry {
         let index = self.log.last().index.next();
         let entry = Entry { term: self.term(), index, payload };
         self.log.append(entry.clone());
@@ -86,7 +102,7 @@ impl Node {
         for (ticket, command) in proposals {
             let bytes = command.len() + Entry::OVERHEAD;
             let refusal = match (&self.role, self.leader) {
-                (Role::Leader(leader), _) => self.overloaded(leader, bytes),
+                (Role::Leader(leader), _) => self.not_now(leader, bytes),
                 (_, Some(leader)) => Some(Refusal::NotLeader(leader)),
                 (_, None) => Some(Refusal::NoLeader),
             };
@@ -102,8 +118,12 @@ impl Node {
         }
     }
 
-    /// A single command always goes through, however large, when nothing else waits.
-    fn overloaded(&self, leader: &Leader, bytes: usize) -> Option<Refusal> {
+    /// Why a leader takes no command now. A single one always goes through, however large, when
+    /// nothing else waits.
+    fn not_now(&self, leader: &Leader, bytes: usize) -> Option<Refusal> {
+        if let Some(transfer) = &leader.transfer {
+            return Some(Refusal::Transferring(transfer.to));
+        }
         let full = leader.uncommitted_bytes > 0
             && leader.uncommitted_bytes + bytes > self.config.uncommitted_bytes;
         full.then_some(Refusal::Overloaded)
@@ -114,10 +134,12 @@ impl Node {
         if !matches!(self.role, Role::Leader(_)) {
             return;
         }
-        if self.membership.members.len() == 1 {
+        if self.other_voters().is_empty() {
             self.advance_commit();
         }
-        self.start_read_round();
+        self.lead_members(now);
+        self.drive_transfer(now);
+        self.start_read_round(now);
         self.beat_when_due(now);
         self.confirm_reads();
         for peer in self.others() {
@@ -131,17 +153,21 @@ impl Node {
             && now >= leader.heartbeat_due
         {
             leader.heartbeat_due = now + interval;
-            self.beat();
+            self.beat(now);
         }
     }
 
     /// One round of heartbeats to everyone.
-    pub(super) fn beat(&mut self) {
+    pub(super) fn beat(&mut self, now: Moment) {
         let term = self.term();
         let commit = self.commit;
         let Role::Leader(leader) = &mut self.role else { return };
         leader.round += 1;
         let round = leader.round;
+        leader.sent.push_back((round, now));
+        if leader.sent.len() > ROUNDS_KNOWN {
+            leader.sent.pop_front();
+        }
         for (peer, progress) in &leader.progress {
             let known =
                 if mutant!(HeartbeatCommitIsUnclamped) { commit } else { progress.match_index };
@@ -197,7 +223,7 @@ impl Node {
         prev: Index,
         outcome: AppendOutcome,
     ) {
-        let last = self.log.last().index;
+        let (last, base) = (self.log.last().index, self.log.base().index);
         let Some(progress) = self.contacted(now, from) else { return };
         match outcome {
             AppendOutcome::Accepted(index) => {
@@ -211,6 +237,10 @@ impl Node {
                 } else {
                     index
                 });
+                // What follows is in the log: it needs no snapshot any more (B7.10).
+                if progress.state == ProgressState::Snapshot && progress.match_index >= base {
+                    progress.snapshot_installed(index);
+                }
                 self.advance_commit();
             }
             AppendOutcome::Rejected(hint) => {
@@ -240,12 +270,15 @@ impl Node {
         last: Index,
     ) {
         let overdue = now - self.config.election_timeout;
-        let newest = if let Role::Leader(leader) = &self.role { leader.round } else { 0 };
+        let Role::Leader(leader) = &self.role else { return };
+        let newest = leader.round;
+        let sent = leader.sent.iter().find(|(number, _)| *number == round).map(|(_, sent)| *sent);
         if let Some(progress) = self.contacted(now, from) {
             if round > newest && !mutant!(AnswersOldRounds) {
                 self.note(Note::Dropped { from, what: "an answer to a round that has not begun" });
                 return;
             }
+            progress.acked_sent = progress.acked_sent.max(sent.unwrap_or_default());
             progress.answered_round(round, last, overdue);
             self.confirm_reads();
         }
@@ -258,16 +291,11 @@ impl Node {
             if mutant!(LeaderCountsItselfUnsynced) { self.log.last().index } else { durable };
         let own = self.config.id;
         let Role::Leader(leader) = &mut self.role else { return };
-        let mut held: Vec<Index> = self
-            .membership
-            .voters()
-            .map(|id| match leader.progress.get(&id) {
-                _ if id == own => durable,
-                Some(progress) => progress.match_index,
-                None => Index(0),
-            })
-            .collect();
-        let reached = quorum::reached(&mut held);
+        let reached = self.membership.reached(|id| match leader.progress.get(&id) {
+            _ if id == own => durable,
+            Some(progress) => progress.match_index,
+            None => Index(0),
+        });
         let own_term = self.log.term_at(reached) == Some(self.hard_state.term);
         if reached <= self.commit || !(own_term || mutant!(CommitsOldTermsByCounting)) {
             return;
@@ -304,6 +332,7 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { return };
         if absent {
             leader.grace = grace;
+            leader.lease_from = now;
         }
         if now.since(heard) >= timeout && now >= leader.grace && !mutant!(NoCheckQuorum) {
             self.step_down(now, StepDownReason::NoQuorum);
@@ -314,16 +343,11 @@ impl Node {
     /// was.
     pub(super) fn contact(&self) -> Option<Moment> {
         let Role::Leader(leader) = &self.role else { return self.leader_contact };
-        let mut heard: Vec<Moment> = self
-            .membership
-            .voters()
-            .map(|id| match leader.progress.get(&id) {
-                _ if id == self.config.id => Moment(u64::MAX),
-                Some(progress) => progress.last_contact,
-                None => Moment(0),
-            })
-            .collect();
-        Some(quorum::reached(&mut heard))
+        Some(self.membership.reached(|id| match leader.progress.get(&id) {
+            _ if id == self.config.id => Moment(u64::MAX),
+            Some(progress) => progress.last_contact,
+            None => Moment(0),
+        }))
     }
 
     pub(super) fn step_down(&mut self, now: Moment, why: StepDownReason) {
@@ -339,6 +363,7 @@ impl Node {
         let Role::Leader(leader) = std::mem::replace(&mut self.role, Role::Follower) else {
             return;
         };
+        let leader = *leader;
         #[cfg(feature = "mutants")]
         if mutant!(WaiterIsKnownByIndexOnly) {
             self.kept.extend(leader.waiting.clone());
@@ -351,6 +376,12 @@ impl Node {
         self.out.refused.extend(writes.filter(|_| !mutant!(WaiterIsKnownByIndexOnly)));
         let reads = leader.reads.into_tickets().into_iter();
         self.out.refused.extend(reads.map(|ticket| (ticket, Refusal::NoLeader)));
+        self.out.refused.extend(leader.change.map(|ticket| (ticket, Refusal::Unknown)));
+        match leader.transfer.map(Transfer::into_ticket) {
+            Some(ticket) if why == StepDownReason::HigherTerm => self.out.done.push(ticket),
+            Some(ticket) => self.out.refused.push((ticket, Refusal::TransferFailed)),
+            None => {}
+        }
     }
 
     pub(super) fn peer_connected(&mut self, peer: NodeId) {

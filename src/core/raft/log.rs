@@ -12,6 +12,8 @@ pub(crate) struct Log {
     base: Position,
     base_membership: Option<Membership>,
     entries: VecDeque<Entry>,
+    /// The bytes of `entries`.
+    bytes: usize,
     /// Where the memberships in `entries` are.
     memberships: BTreeMap<Index, Membership>,
     /// Everything up to here is on this node's disk.
@@ -32,6 +34,7 @@ impl Log {
             base,
             base_membership,
             entries: VecDeque::with_capacity(entries.len()),
+            bytes: 0,
             memberships: BTreeMap::new(),
             durable: base.index,
         };
@@ -89,6 +92,7 @@ impl Log {
         if let Payload::Membership(membership) = &entry.payload {
             self.memberships.insert(entry.index, membership.clone());
         }
+        self.bytes += entry.weight();
         self.entries.push_back(entry);
     }
 
@@ -97,6 +101,8 @@ impl Log {
         assert!(from > self.base.index, "truncation of the compacted prefix at {from}");
         let keep = usize::try_from(from.0 - self.base.index.0 - 1).unwrap_or(usize::MAX);
         let removed = self.entries.len().saturating_sub(keep);
+        self.bytes -=
+            self.entries.range(keep.min(self.entries.len())..).map(Entry::weight).sum::<usize>();
         self.entries.truncate(keep);
         self.memberships.split_off(&from);
         if !mutant!(DurableSurvivesTruncation) {
@@ -148,6 +154,51 @@ impl Log {
             index = index.previous();
         }
         self.base
+    }
+
+    /// Removes everything up to and including `to`, which is in a checkpoint.
+    ///
+    /// # Panics
+    /// When that is behind the log's end.
+    pub(crate) fn compact(&mut self, to: Index) {
+        assert!(to <= self.last().index, "compaction at {to}, beyond the log's end");
+        while let Some(first) = self.entries.front()
+            && first.index <= to
+        {
+            self.base = first.position();
+            self.bytes -= first.weight();
+            self.entries.pop_front();
+        }
+        let later = self.memberships.split_off(&to.next());
+        if let Some((_, newest)) = std::mem::replace(&mut self.memberships, later).pop_last() {
+            self.base_membership = Some(newest);
+        }
+        self.durable = self.durable.max(self.base.index);
+    }
+
+    /// Begins anew behind a snapshot that replaces everything.
+    pub(crate) fn reset(&mut self, base: Position) {
+        self.base = base;
+        self.entries.clear();
+        self.memberships.clear();
+        self.bytes = 0;
+        self.durable = base.index;
+    }
+
+    /// The membership in effect at the last entry of a state whose beginning the log lacks, or
+    /// from before its first membership.
+    pub(crate) fn set_base_membership(&mut self, membership: Membership) {
+        self.base_membership = Some(membership);
+    }
+
+    /// Where the newest membership is; 0 when it is in the compacted prefix.
+    pub(crate) fn membership_index(&self) -> Index {
+        self.memberships.last_key_value().map_or(Index(0), |(index, _)| *index)
+    }
+
+    /// The bytes of the entries.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The newest membership in the log, else the base's.

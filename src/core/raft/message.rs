@@ -31,6 +31,10 @@ pub enum Message {
         term: Term,
         /// The candidate's last entry.
         last: Position,
+        /// The leader asked it to: the vote may be given although that leader is heard
+        /// (dissertation §3.10).
+        #[serde(default)]
+        transfer: bool,
     },
     /// The answer to [`Message::RequestVote`].
     #[serde(rename = "rr")]
@@ -83,6 +87,37 @@ pub enum Message {
         /// The index of the follower's last entry, durable or not.
         last: Index,
     },
+    /// Campaign at once: your log holds all of mine (dissertation §3.10).
+    #[serde(rename = "tn")]
+    TimeoutNow {
+        /// The leader's term.
+        term: Term,
+    },
+    /// A follower's question: at which index may I read? (dissertation §6.4)
+    #[serde(rename = "ri")]
+    ReadIndex {
+        /// The follower's term.
+        term: Term,
+        /// Names the question. Never used twice.
+        id: u64,
+    },
+    /// The answer to [`Message::ReadIndex`], once a round that started after it came is
+    /// confirmed.
+    #[serde(rename = "rx")]
+    ReadIndexReply {
+        /// The leader's term.
+        term: Term,
+        /// The question.
+        id: u64,
+        /// The index that must be applied before the read is answered.
+        index: Index,
+    },
+    /// A follower has a log and no state under it: it cannot apply before it gets a snapshot.
+    #[serde(rename = "ws")]
+    WantSnapshot {
+        /// The follower's term.
+        term: Term,
+    },
 }
 
 /// What became of an AppendEntries.
@@ -115,7 +150,11 @@ impl Message {
             | Message::AppendEntries { term, .. }
             | Message::AppendEntriesReply { term, .. }
             | Message::Heartbeat { term, .. }
-            | Message::HeartbeatReply { term, .. } => *term,
+            | Message::HeartbeatReply { term, .. }
+            | Message::TimeoutNow { term }
+            | Message::ReadIndex { term, .. }
+            | Message::ReadIndexReply { term, .. }
+            | Message::WantSnapshot { term } => *term,
         }
     }
 
@@ -132,7 +171,12 @@ impl Message {
             },
             Message::Heartbeat { commit, round, .. } => (commit.0, *round),
             Message::HeartbeatReply { round, last, .. } => (last.0, *round),
-            Message::PreVoteReply { .. } | Message::RequestVoteReply { .. } => (0, 0),
+            Message::ReadIndex { id, .. } => (0, *id),
+            Message::ReadIndexReply { id, index, .. } => (index.0, *id),
+            Message::PreVoteReply { .. }
+            | Message::RequestVoteReply { .. }
+            | Message::TimeoutNow { .. }
+            | Message::WantSnapshot { .. } => (0, 0),
         };
         self.term().0.max(first).max(second) < LARGEST
     }

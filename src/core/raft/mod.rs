@@ -105,6 +105,7 @@
 //! | leases | dissertation §6.4.1 | none | a read costs one round of heartbeats |
 //! | follower reads | dissertation §6.4 | none | clients are sent to the leader |
 
+mod compaction;
 mod config;
 mod effects;
 mod election;
@@ -113,6 +114,7 @@ mod fingerprint;
 mod follower;
 mod leader;
 mod log;
+mod members;
 mod message;
 mod node;
 mod progress;
@@ -122,11 +124,13 @@ mod reads;
 mod status;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 pub use config::{Boot, Config};
-pub use effects::{Apply, Effects, Input, Note, Persist, Refusal, StepDownReason};
+pub use effects::{Apply, Effects, Input, Install, Note, Persist, Refusal, StepDownReason};
 pub use message::{AppendOutcome, Message};
 pub use node::Node;
 pub use progress::ProgressState;
+pub(crate) use quorum::reached;
 pub use random::Random;
 pub use status::{Follower, RoleKind, Status};

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::compaction::Compaction;
 use super::config::{Boot, Config};
-use super::effects::{Apply, Effects, Input, Note, Persist, Refusal, StepDownReason};
+use super::effects::{Apply, Effects, Input, Install, Note, Persist, Refusal, StepDownReason};
 use super::leader::Leader;
 use super::log::Log;
 use super::message::Message;
 use super::random::Random;
+use super::reads::Asking;
 use super::status::Status;
 use crate::types::{HardState, Index, Membership, Moment, NodeId, Position, Term, Ticket};
 
@@ -36,7 +38,15 @@ pub struct Node {
     pub(super) out: Outbox,
     pub(super) disk: Disk,
     pub(super) applying: Applying,
-    last_drain: Moment,
+    pub(super) compaction: Compaction,
+    /// The reads for which a follower asks its leader.
+    pub(super) asking: Asking,
+    /// This candidate campaigns because its leader told it to.
+    pub(super) campaign_asked: bool,
+    /// With leases: no vote before this moment. The votes that this node withheld before it
+    /// was started must stay withheld.
+    pub(super) no_vote_before: Moment,
+    pub(super) last_drain: Moment,
     /// Who waited on a leadership that ended (`WaiterIsKnownByIndexOnly`).
     #[cfg(feature = "mutants")]
     pub(super) kept: BTreeMap<Index, Ticket>,
@@ -61,7 +71,12 @@ pub(super) type Votes = BTreeMap<NodeId, bool>;
 pub(super) struct Outbox {
     pub(super) messages: Vec<(NodeId, Message)>,
     pub(super) then: Vec<(NodeId, Message)>,
+    pub(super) reset: Option<Position>,
     pub(super) truncate_from: Option<Index>,
+    pub(super) trim: Option<Index>,
+    pub(super) install: Option<Install>,
+    pub(super) membership: Option<Membership>,
+    pub(super) done: Vec<Ticket>,
     pub(super) reads: Vec<(Ticket, Index)>,
     pub(super) refused: Vec<(Ticket, Refusal)>,
     pub(super) notes: Vec<Note>,
@@ -100,6 +115,26 @@ pub(super) struct Applying {
     bytes: usize,
 }
 
+impl Disk {
+    /// The log begins anew behind `base`, which is durable; no earlier write says more.
+    pub(super) fn reset(&mut self, base: Index) {
+        self.handed_last = base;
+        for outstanding in &mut self.outstanding {
+            outstanding.last = outstanding.last.min(base);
+        }
+    }
+}
+
+impl Applying {
+    /// The state holds everything up to there now.
+    pub(super) fn jump(&mut self, to: Index) {
+        self.handed = to;
+        self.applied = to;
+        self.outstanding.clear();
+        self.bytes = 0;
+    }
+}
+
 impl Node {
     /// A node as it comes from its disk: a follower that waits a full timeout before it
     /// campaigns.
@@ -109,13 +144,16 @@ impl Node {
     /// newer than the term.
     #[must_use]
     pub fn new(config: Config, boot: Boot, now: Moment) -> Self {
-        let log = Log::recovered(boot.base, boot.base_membership, boot.entries);
+        let state = boot.state.index;
+        let log = Log::recovered(boot.base, boot.state_membership, boot.entries);
         assert!(log.last().term <= boot.hard_state.term, "the log is newer than the term");
+        assert!(state <= log.last().index, "the log ends before the checkpoint: reconcile them");
+        let no_vote = if config.lease_reads { config.election_timeout } else { Duration::ZERO };
         let mut node = Self {
             random: Random::new(config.seed),
             hard_state: boot.hard_state,
             membership: log.membership(),
-            commit: boot.base.index,
+            commit: boot.base.index.max(state),
             role: Role::Follower,
             leader: None,
             leader_contact: None,
@@ -130,11 +168,15 @@ impl Node {
                 outstanding: VecDeque::new(),
             },
             applying: Applying {
-                handed: boot.base.index,
-                applied: boot.base.index,
+                handed: state,
+                applied: state,
                 outstanding: VecDeque::new(),
                 bytes: 0,
             },
+            compaction: Compaction { checkpoint: state, ..Compaction::default() },
+            asking: Asking::default(),
+            campaign_asked: false,
+            no_vote_before: now + no_vote,
             last_drain: now,
             #[cfg(feature = "mutants")]
             kept: BTreeMap::new(),
@@ -166,6 +208,19 @@ impl Node {
                     self.step_down(now, StepDownReason::Asked);
                 }
             }
+            Input::LeaseRead(tickets) => self.lease_read(now, tickets),
+            Input::ChangeMembers { ticket, changes, force } => {
+                self.change_members(now, ticket, &changes, force);
+            }
+            Input::TransferLeadership { ticket, to } => self.transfer_leadership(now, ticket, to),
+            Input::Checkpoint => self.checkpoint_asked(),
+            Input::Captured { position } => self.captured(position),
+            Input::SnapshotStarted { peer, index } => self.snapshot_started(peer, index),
+            Input::SnapshotSent { peer, index } => self.snapshot_sent(peer, index),
+            Input::SnapshotReceived { position, membership } => {
+                self.snapshot_received(position, membership);
+            }
+            Input::Installed { position } => self.installed(position),
         }
     }
 
@@ -176,6 +231,7 @@ impl Node {
     pub fn drain(&mut self, now: Moment) -> Effects {
         self.judge_deadlines(now);
         self.lead(now);
+        self.ask_read_index(now);
         let messages_wait = self.disk.handed != self.disk.durable || self.hard_state_changed();
         let messages_wait = messages_wait && !mutant!(VoteLeavesBeforeItsSync);
         if messages_wait && !mutant!(CandidateDoesNotAwaitItsSync) {
@@ -185,8 +241,16 @@ impl Node {
         }
         let persist = self.persist(now);
         let apply = self.apply();
+        let capture = self.capture();
+        let snapshots = self.snapshots_due();
         self.check_order();
         Effects {
+            done: std::mem::take(&mut self.out.done),
+            capture,
+            trim: self.out.trim.take(),
+            snapshots,
+            install: self.out.install.take(),
+            membership: self.out.membership.take(),
             messages: std::mem::take(&mut self.out.messages),
             persist,
             apply,
@@ -212,13 +276,15 @@ impl Node {
         self.applying.applied
     }
 
-    /// Every voter but this node.
-    pub(super) fn others(&self) -> Vec<NodeId> {
-        self.membership.voters().filter(|id| *id != self.config.id).collect()
+    /// Every member but this node that counts in a quorum, before or after a change.
+    pub(super) fn other_voters(&self) -> Vec<NodeId> {
+        let others = self.membership.ids().filter(|id| *id != self.config.id);
+        others.filter(|id| self.membership.votes(*id)).collect()
     }
 
-    pub(super) fn is_voter(&self) -> bool {
-        self.membership.member(self.config.id).is_some()
+    /// Every member but this node.
+    pub(super) fn others(&self) -> Vec<NodeId> {
+        self.membership.ids().filter(|id| *id != self.config.id).collect()
     }
 
     pub(super) fn send(&mut self, to: NodeId, message: Message) {
@@ -255,8 +321,8 @@ impl Node {
             self.out.truncate_from =
                 Some(self.out.truncate_from.map_or(from, |earlier| earlier.min(from)));
         }
-        self.membership = self.log.membership();
         self.note(Note::Truncated { from, count });
+        self.adopt_membership();
     }
 
     pub(super) fn set_commit(&mut self, commit: Index) {
@@ -318,7 +384,9 @@ impl Node {
     fn persist(&mut self, now: Moment) -> Option<Persist> {
         let last = self.log.last().index;
         let changed = self.hard_state_changed();
-        let nothing = self.out.then.is_empty() && self.out.truncate_from.is_none();
+        let nothing = self.out.then.is_empty()
+            && self.out.truncate_from.is_none()
+            && self.out.reset.is_none();
         if nothing && !changed && last == self.disk.handed_last {
             return None;
         }
@@ -335,6 +403,7 @@ impl Node {
         Some(Persist {
             seq,
             hard_state: changed.then_some(hard_state),
+            reset: self.out.reset.take(),
             truncate_from: self.out.truncate_from.take(),
             entries,
             then: std::mem::take(&mut self.out.then),
@@ -345,7 +414,7 @@ impl Node {
     fn apply(&mut self) -> Option<Apply> {
         let to = self.commit.min(self.log.durable());
         let room = self.config.apply_bytes.saturating_sub(self.applying.bytes);
-        if self.applying.handed >= to || room == 0 {
+        if self.applying.handed >= to || room == 0 || self.awaits_state() {
             return None;
         }
         let entries = self.log.slice(self.applying.handed, to, usize::MAX, room);
@@ -353,6 +422,7 @@ impl Node {
         let bytes = entries.iter().map(crate::types::Entry::weight).sum();
         self.applying.handed = if mutant!(ApplySkipsWhatDidNotFit) { to } else { last };
         self.applying.bytes += bytes;
+        self.compaction.bytes += bytes;
         self.applying.outstanding.push_back((last, bytes));
         Some(Apply { entries, waiting: self.take_waiting(last) })
     }
@@ -362,6 +432,7 @@ impl Node {
         let Position { index: last, .. } = self.log.last();
         assert!(self.applying.applied <= self.applying.handed, "applied before handed out");
         assert!(self.applying.handed <= self.commit, "handed out before committed");
+        assert!(self.compaction.checkpoint <= self.commit, "a checkpoint beyond the commit");
         assert!(self.commit <= last, "committed beyond the log");
         assert!(self.log.base().index <= self.commit, "compacted beyond the commit");
         assert!(self.disk.durable.term <= self.hard_state.term, "the term fell");

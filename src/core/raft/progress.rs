@@ -4,6 +4,10 @@
 //!              accepted                       rejected, lost, disconnected
 //!   Probe ───────────────────► Replicate ───────────────────────────────► Probe
 //!   one append, then wait      many appends in flight, bounded
+//!     │  ▲
+//!     │  └── installed, or accepted after all
+//!     ▼ its next entry is compacted
+//!   Snapshot: no appends; a snapshot is on its way
 //! ```
 
 use std::collections::VecDeque;
@@ -62,6 +66,14 @@ pub(crate) struct Progress {
     flight_bytes: usize,
     /// In `Probe`: the append that is out, if one is.
     pub(super) probe: Option<Flight>,
+    /// It said that it has no state under its log.
+    pub(super) wants_snapshot: bool,
+    /// The index of the snapshot that is on its way there: the log behind it is kept.
+    pub(super) snapshot: Option<Index>,
+    /// Since when a learner has been caught up.
+    pub(super) caught_up: Option<Moment>,
+    /// When the newest round that it answered was sent.
+    pub(super) acked_sent: Moment,
 }
 
 impl Progress {
@@ -77,6 +89,24 @@ impl Progress {
             flights: VecDeque::new(),
             flight_bytes: 0,
             probe: None,
+            wants_snapshot: false,
+            snapshot: None,
+            caught_up: None,
+            acked_sent: Moment(0),
+        }
+    }
+
+    /// Whether a snapshot is to be sent there.
+    pub(crate) fn needs_snapshot(&self) -> bool {
+        self.wants_snapshot || self.state == ProgressState::Snapshot
+    }
+
+    /// It holds a snapshot up to `index` now: what follows is in the log again.
+    pub(crate) fn snapshot_installed(&mut self, index: Index) {
+        self.wants_snapshot = false;
+        self.snapshot = None;
+        if self.state == ProgressState::Snapshot {
+            self.probe_from(index.next());
         }
     }
 

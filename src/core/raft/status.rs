@@ -27,12 +27,24 @@ pub struct Status {
     pub durable_index: Index,
     /// The members.
     pub membership: Membership,
+    /// Whether that membership is committed.
+    pub membership_committed: bool,
     /// When it last heard of the leader; as a leader: when a quorum last heard of it.
     pub leader_contact: Option<Moment>,
     /// Whether it leads and has committed an entry of its term.
     pub settled: bool,
     /// Its followers, filled on a leader.
     pub followers: Vec<Follower>,
+    /// The newest durable checkpoint holds everything up to here; 0 before the first.
+    pub checkpoint_index: Index,
+    /// The bytes of the log in memory.
+    pub log_bytes: usize,
+    /// The first index that a snapshot from another member must hold to be of use here.
+    pub snapshot_floor: Index,
+    /// There is no state under the log: nothing is applied before a snapshot comes.
+    pub lacks_state: bool,
+    /// To whom leadership is being handed over.
+    pub transfers_to: Option<NodeId>,
 }
 
 /// The names of the roles.
@@ -99,9 +111,18 @@ impl Status {
             last_index: node.log.last().index,
             durable_index: node.log.durable(),
             membership: node.membership.clone(),
+            membership_committed: node.log.membership_index() <= node.commit,
             leader_contact: node.contact(),
             settled,
             followers,
+            checkpoint_index: node.compaction.checkpoint,
+            log_bytes: node.log.bytes(),
+            snapshot_floor: node.snapshot_floor(),
+            lacks_state: node.lacks_state(),
+            transfers_to: match &node.role {
+                Role::Leader(leader) => leader.transfer.as_ref().map(|transfer| transfer.to),
+                Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) => None,
+            },
         }
     }
 }

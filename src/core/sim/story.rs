@@ -132,6 +132,10 @@ pub fn kind(message: &Message) -> &'static str {
         Message::AppendEntriesReply { .. } => "AppendEntriesReply",
         Message::Heartbeat { .. } => "Heartbeat",
         Message::HeartbeatReply { .. } => "HeartbeatReply",
+        Message::TimeoutNow { .. } => "TimeoutNow",
+        Message::ReadIndex { .. } => "ReadIndex",
+        Message::ReadIndexReply { .. } => "ReadIndexReply",
+        Message::WantSnapshot { .. } => "WantSnapshot",
     }
 }
 
@@ -156,6 +160,13 @@ pub fn message_words(message: &Message) -> String {
         }
         Message::Heartbeat { commit, round, .. } => {
             format!("{name} term {term}, commit {commit}, round {round}")
+        }
+        Message::TimeoutNow { .. } | Message::WantSnapshot { .. } => {
+            format!("{name} term {term}")
+        }
+        Message::ReadIndex { id, .. } => format!("{name} term {term}, question {id}"),
+        Message::ReadIndexReply { id, index, .. } => {
+            format!("{name} term {term}, question {id}, index {index}")
         }
         Message::HeartbeatReply { round, last, .. } => {
             format!("{name} term {term}, round {round}, last {last}")

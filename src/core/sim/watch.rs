@@ -225,7 +225,11 @@ impl Watch {
             | Message::AppendEntries { .. }
             | Message::AppendEntriesReply { .. }
             | Message::Heartbeat { .. }
-            | Message::HeartbeatReply { .. } => {}
+            | Message::HeartbeatReply { .. }
+            | Message::TimeoutNow { .. }
+            | Message::ReadIndex { .. }
+            | Message::ReadIndexReply { .. }
+            | Message::WantSnapshot { .. } => {}
         }
     }
 
@@ -269,6 +273,7 @@ impl Watch {
                     StepDownReason::DiskStalled => Sometimes::DiskStalledStepDown,
                     StepDownReason::Asked => Sometimes::AskedStepDown,
                     StepDownReason::HigherTerm => Sometimes::HigherTermStepDown,
+                    StepDownReason::Removed => Sometimes::AskedStepDown,
                 });
                 if *unknown > 0 {
                     self.sometimes(Sometimes::WritesEndedUnknown);
@@ -281,7 +286,12 @@ impl Watch {
             Note::AsksPreVotes { .. }
             | Note::Voted { .. }
             | Note::Dropped { .. }
-            | Note::NeedsSnapshot { .. } => {}
+            | Note::NeedsSnapshot { .. }
+            | Note::SnapshotSent { .. }
+            | Note::Members { .. }
+            | Note::Transfers { .. }
+            | Note::TransferFailed { .. }
+            | Note::Installed { .. } => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::Identity;
-use crate::types::{Entry, HardState, Index, Member, Membership, NodeId, Payload, Position, Term};
+use crate::types::{Entry, HardState, Index, NodeId, Payload, Position, Term};
 
 /// The directory of the segments.
 pub(super) const DIR: &str = "log";
@@ -16,11 +16,33 @@ pub(super) const RECORD: usize = 32;
 /// The first eight bytes of a segment.
 const MAGIC: &[u8; 8] = b"QRTE-WAL";
 /// The format that this version writes, and the only one that it reads.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// A segment's path.
 pub(super) fn path(sequence: u64) -> String {
     format!("{DIR}/{sequence:020}.wal")
+}
+
+/// The file that names the first segment, once the log has been trimmed.
+pub(super) const FIRST: &str = "log/first";
+/// What it is written as before it takes that name.
+pub(super) const NEW_FIRST: &str = "log/first.new";
+/// Its first eight bytes.
+const FIRST_MAGIC: &[u8; 8] = b"QRTE-1ST";
+
+/// The content of that file.
+pub(super) fn encode_first(identity: &Identity, sequence: u64) -> Vec<u8> {
+    let mut out = FIRST_MAGIC.to_vec();
+    out.extend_from_slice(&sequence.to_le_bytes());
+    let checksum = xxh3_64_with_seed(&out, seed(identity, sequence));
+    out.extend_from_slice(&checksum.to_le_bytes());
+    out
+}
+
+/// The first segment's number, if that file is whole.
+pub(super) fn decode_first(identity: &Identity, bytes: &[u8]) -> Option<u64> {
+    let sequence = number(bytes, 8)?;
+    (bytes == encode_first(identity, sequence)).then_some(sequence)
 }
 
 /// The sequence number in a segment's file name.
@@ -39,6 +61,8 @@ pub(super) enum Kind {
     Seal = 4,
     /// Nothing; vouches for what was synced before it.
     Mark = 5,
+    /// The log begins anew, behind a snapshot's last entry.
+    Reset = 6,
 }
 
 impl Kind {
@@ -49,6 +73,7 @@ impl Kind {
             3 => Kind::HardState,
             4 => Kind::Seal,
             5 => Kind::Mark,
+            6 => Kind::Reset,
             _ => return None,
         })
     }
@@ -217,14 +242,8 @@ pub(super) fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
             out.extend_from_slice(command);
         }
         Payload::Membership(membership) => {
-            out.push(2);
-            for member in &membership.members {
-                out.extend_from_slice(&member.id.0.to_le_bytes());
-                for text in [&member.peer, &member.client] {
-                    out.extend_from_slice(&(text.len() as u64).to_le_bytes());
-                    out.extend_from_slice(text.as_bytes());
-                }
-            }
+            out.push(3);
+            rmp_serde::encode::write(out, membership).expect("writes into memory cannot fail");
         }
     }
 }
@@ -236,26 +255,10 @@ pub(super) fn decode_entry(bytes: &Bytes) -> Option<Entry> {
     let payload = match bytes.get(16)? {
         0 if content.is_empty() => Payload::Noop,
         1 => Payload::Command(bytes.slice(17..)),
-        2 => Payload::Membership(decode_membership(content)?),
+        3 => Payload::Membership(rmp_serde::from_slice(content).ok()?),
         _ => return None,
     };
     Some(Entry { term, index, payload })
-}
-
-fn decode_membership(mut bytes: &[u8]) -> Option<Membership> {
-    fn text(bytes: &mut &[u8]) -> Option<String> {
-        let length = usize::try_from(number(bytes, 0)?).ok()?;
-        let found = bytes.get(8..8usize.checked_add(length)?)?;
-        *bytes = bytes.get(8 + length..)?;
-        String::from_utf8(found.to_vec()).ok()
-    }
-    let mut members = Vec::new();
-    while !bytes.is_empty() {
-        let id = NodeId(number(bytes, 0)?);
-        bytes = bytes.get(8..)?;
-        members.push(Member { id, peer: text(&mut bytes)?, client: text(&mut bytes)? });
-    }
-    Some(Membership { members })
 }
 
 /// A term and vote as a record's payload.
@@ -271,6 +274,19 @@ pub(super) fn encode_hard_state(hard_state: HardState) -> [u8; 16] {
 pub(super) fn decode_hard_state(bytes: &[u8]) -> Option<HardState> {
     let (term, vote) = (number(bytes, 0)?, number(bytes, 8)?);
     Some(HardState { term: Term(term), vote: (vote != 0).then_some(NodeId(vote)) })
+}
+
+/// A position as a record's payload.
+pub(super) fn encode_position(position: Position) -> [u8; 16] {
+    let mut out = [0; 16];
+    out[..8].copy_from_slice(&position.term.0.to_le_bytes());
+    out[8..].copy_from_slice(&position.index.0.to_le_bytes());
+    out
+}
+
+/// The position in a record's payload.
+pub(super) fn decode_position(bytes: &[u8]) -> Option<Position> {
+    Some(Position { term: Term(number(bytes, 0)?), index: Index(number(bytes, 8)?) })
 }
 
 /// The index in a truncation's payload.

@@ -19,6 +19,11 @@
 //! * After each sync a *mark* (an empty record) follows, written and not synced, so that even
 //!   the last batch is usually vouched for.
 //! * A segment that is full ends with a *seal*, synced before the next one is made.
+//! * A *reset* says that a snapshot was installed: what was before it does not count, and the
+//!   log goes on behind the snapshot's last entry.
+//! * Once the log has been *trimmed*, the file `log/first` names the first segment. It is
+//!   replaced durably before anything is removed, so a crash between two removals leaves
+//!   segments that do not count, and a missing first segment is noticed.
 //!
 //! # What it promises
 //!
@@ -31,7 +36,8 @@
 //!
 //! # What it leaves out
 //!
-//! * Removing the log's beginning: it comes with checkpoints. Headers bear a base for it.
+//! * Trimming within a segment: whole segments go, and only where none behind them removes
+//!   entries from before its own beginning.
 //! * The last segment as a whole: if its file is removed, or cut inside its header, the log ends
 //!   with the seal before it, as if the segment had never been made. Nothing else names it.
 //! * One kind of damage is taken for a torn tail: if the last batch before a loss of power rots

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::format::{
     self, BadHeader, HEADER, Header, Kind, Record, decode_entry, decode_hard_state, decode_index,
-    decode_record,
+    decode_position, decode_record,
 };
 use super::{Options, Recovered, TornTail};
 use crate::fs::Fs;
@@ -19,8 +19,22 @@ pub(super) struct Found {
     pub(super) tail: Option<Tail>,
     /// The sequence number of the next new segment.
     pub(super) next_sequence: u64,
-    /// The bytes of all segments.
+    /// All segments, the last one included, oldest first.
+    pub(super) segments: Vec<Extent>,
+    /// Segments that a trim was about to remove, oldest first.
+    pub(super) leftovers: Vec<u64>,
+}
+
+/// What is known of a segment without reading it again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    pub(super) sequence: u64,
+    /// The last entry before it, as its header says.
+    pub(super) base: Position,
+    /// The bytes of its file.
     pub(super) bytes: u64,
+    /// The lowest index from which something in it removes entries.
+    pub(super) cuts_from: Option<Index>,
 }
 
 /// The last segment.
@@ -42,29 +56,38 @@ pub(super) struct Tail {
 
 /// Reads everything.
 pub(super) fn recover(fs: &dyn Fs, options: &Options) -> Result<Found, StoreError> {
-    let sequences = sequences(fs)?;
+    let first = first(fs, options)?;
+    let (leftovers, sequences): (Vec<u64>, Vec<u64>) =
+        sequences(fs)?.into_iter().partition(|s| *s < first);
+    check_numbers(first, &leftovers, &sequences)?;
     let mut state = State::default();
     let mut found = Found {
         recovered: Recovered::default(),
         tail: None,
-        next_sequence: sequences.last().map_or(1, |last| last + 1),
-        bytes: 0,
+        next_sequence: sequences.last().map_or(first, |last| last + 1),
+        leftovers,
+        segments: vec![],
     };
     for (place, sequence) in sequences.iter().enumerate() {
         let last = place + 1 == sequences.len();
-        let file = read(fs, *sequence)?;
-        found.bytes += file.len() as u64;
+        let file = read(fs, &format::path(*sequence))?;
+        let bytes = file.len() as u64;
         let (path, sequence) = (format::path(*sequence), *sequence);
         let seed = format::seed(&options.identity, sequence);
         let segment = Segment { path, sequence, file, last, seed };
         let Some(header) = segment.header(options)? else {
+            if sequence == first && first > 1 {
+                return Err(segment.damaged(0, "its header is damaged"));
+            }
             // Its making was cut short: nothing is in it. It is made again.
-            found.bytes -= segment.file.len() as u64;
             found.next_sequence = sequence;
             continue;
         };
         segment.check_sequel(place == 0, &header, &mut state)?;
+        state.cuts_from = None;
         found.tail = Some(segment.read(&mut state, &mut found.recovered.torn)?);
+        let (base, cuts_from) = (header.base, state.cuts_from);
+        found.segments.push(Extent { sequence, base, bytes, cuts_from });
     }
     found.recovered.hard_state = state.hard_state;
     found.recovered.base = state.base;
@@ -72,36 +95,56 @@ pub(super) fn recover(fs: &dyn Fs, options: &Options) -> Result<Found, StoreErro
     Ok(found)
 }
 
-/// The segments' numbers, which have no gap.
+/// The number of the first segment: 1, until the log is trimmed.
+fn first(fs: &dyn Fs, options: &Options) -> Result<u64, StoreError> {
+    let names = fs.list(format::DIR).map_err(|error| io("list", format::DIR, &error))?;
+    if !names.iter().any(|name| format::FIRST.ends_with(&format!("/{name}"))) {
+        return Ok(1);
+    }
+    let bytes = read(fs, format::FIRST)?;
+    format::decode_first(&options.identity, &bytes).ok_or_else(|| StoreError::Damaged {
+        path: format::FIRST.to_owned(),
+        offset: 0,
+        what: "it does not name the first segment".to_owned(),
+    })
+}
+
+/// The numbers have no gap, and begin where they must.
+fn check_numbers(first: u64, leftovers: &[u64], sequences: &[u64]) -> Result<(), StoreError> {
+    let begins = sequences.first().is_none_or(|found| *found == first);
+    // A trimmed log ends with a segment at least: nothing removes the last one.
+    let there = first == 1 || !sequences.is_empty();
+    let gap = sequences.windows(2).find(|pair| matches!(pair, [a, b] if a + 1 != *b));
+    let behind = match (begins && there, gap) {
+        (true, None) => return Ok(()),
+        (_, Some([_, behind])) => *behind,
+        (_, _) => sequences.first().or(leftovers.last()).copied().unwrap_or(first),
+    };
+    Err(StoreError::Damaged {
+        path: format::path(behind),
+        offset: 0,
+        what: "the segment before it is missing".to_owned(),
+    })
+}
+
+/// The segments' numbers, in order.
 fn sequences(fs: &dyn Fs) -> Result<Vec<u64>, StoreError> {
     let names = fs.list(format::DIR).map_err(|error| io("list", format::DIR, &error))?;
     let mut sequences: Vec<u64> =
         names.iter().filter_map(|name| format::sequence_of(name)).collect();
     sequences.sort_unstable();
-    let mut previous = None;
-    for sequence in &sequences {
-        if previous.is_some_and(|previous| previous + 1 != *sequence) {
-            return Err(StoreError::Damaged {
-                path: format::path(*sequence),
-                offset: 0,
-                what: "the segment before it is missing".to_owned(),
-            });
-        }
-        previous = Some(*sequence);
-    }
     Ok(sequences)
 }
 
-fn read(fs: &dyn Fs, sequence: u64) -> Result<Bytes, StoreError> {
-    let path = format::path(sequence);
-    let file = fs.open(&path, false).map_err(|error| io("open", &path, &error))?;
-    let length = file.len().map_err(|error| io("read", &path, &error))?;
+fn read(fs: &dyn Fs, path: &str) -> Result<Bytes, StoreError> {
+    let file = fs.open(path, false).map_err(|error| io("open", path, &error))?;
+    let length = file.len().map_err(|error| io("read", path, &error))?;
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
     let mut done = 0;
     while let Some(rest) = bytes.get_mut(done..)
         && !rest.is_empty()
     {
-        let count = file.read_at(done as u64, rest).map_err(|error| io("read", &path, &error))?;
+        let count = file.read_at(done as u64, rest).map_err(|error| io("read", path, &error))?;
         if count == 0 {
             break;
         }
@@ -124,6 +167,8 @@ struct State {
     base: Position,
     entries: Vec<Entry>,
     sealed: bool,
+    /// The lowest truncation in the segment that is read.
+    cuts_from: Option<Index>,
 }
 
 impl State {
@@ -152,6 +197,10 @@ impl State {
                 Ok(())
             }
             Kind::Mark => Ok(()),
+            Kind::Reset => {
+                self.reset(decode_position(&record.payload).ok_or("a reset that cannot be read")?);
+                Ok(())
+            }
         }
     }
 
@@ -174,9 +223,17 @@ impl State {
         if from <= self.base.index || from > self.last().index.next() {
             return Err("a truncation outside the log");
         }
+        self.cuts_from = Some(self.cuts_from.map_or(from, |lowest| lowest.min(from)));
         let keep = usize::try_from(from.0 - self.base.index.0 - 1).unwrap_or(usize::MAX);
         self.entries.truncate(keep);
         Ok(())
+    }
+
+    fn reset(&mut self, base: Position) {
+        if !mutant!(WalResetIsNotReplayed) {
+            self.base = base;
+            self.entries.clear();
+        }
     }
 }
 
@@ -234,10 +291,10 @@ impl Segment {
         state: &mut State,
     ) -> Result<(), StoreError> {
         if first {
-            // Nothing removes the log's beginning yet, so the first segment begins at nothing.
-            if header.base != Position::default() || self.sequence != 1 {
-                return Err(self.damaged(0, "the segments before it are missing"));
+            if (header.base != Position::default()) == (self.sequence == 1) {
+                return Err(self.damaged(0, "it is not where a log begins"));
             }
+            state.base = header.base;
             state.hard_state = header.hard_state;
             return Ok(());
         }

@@ -13,6 +13,9 @@ use crate::types::{Index, Member, Membership, Payload, Term};
 mod cuts;
 mod damage;
 mod failed_sync;
+mod model;
+
+use model::Model;
 
 const IDENTITY: Identity = Identity { cluster: 9, node: NodeId(2), incarnation: 77 };
 
@@ -36,8 +39,8 @@ fn hard(term: u64, vote: u64) -> HardState {
 #[test]
 fn what_was_synced_comes_back() {
     let fs = MemoryFs::default();
-    let member = Member { id: NodeId(1), peer: "p:1".into(), client: "c:1".into() };
-    let membership = Payload::Membership(Membership { members: vec![member] });
+    let member = Member::voter(NodeId(1), "p:1", "c:1");
+    let membership = Payload::Membership(Membership::of(vec![member]));
     let entries = vec![
         Entry { term: Term(1), index: Index(1), payload: membership },
         Entry { term: Term(2), index: Index(2), payload: Payload::Noop },
@@ -99,6 +102,104 @@ fn segments_roll_and_are_read_as_one_log() {
     // Any middle segment missing is damage, not a shorter log.
     crate::fs::Fs::remove(&fs, &format!("log/{}", names[2])).unwrap();
     assert!(matches!(open(&fs, 6_000), Err(StoreError::Damaged { .. })));
+}
+
+/// A log of so many entries in small segments.
+fn long_log(fs: &MemoryFs, entries: u64) -> Wal {
+    let (mut wal, _) = open(fs, 5_000).unwrap();
+    for index in 1..=entries {
+        wal.save_hard_state(hard(index, 1)).unwrap();
+        wal.append(&[entry(index, index, 200)]).unwrap();
+        wal.sync().unwrap();
+    }
+    wal
+}
+
+fn names(fs: &MemoryFs) -> Vec<String> {
+    crate::fs::Fs::list(fs, "log").unwrap()
+}
+
+#[test]
+fn a_trimmed_log_keeps_what_is_behind_the_checkpoint_and_its_term_and_vote() {
+    let fs = MemoryFs::default();
+    let mut wal = long_log(&fs, 40);
+    let (before, bytes) = (names(&fs).len(), wal.bytes());
+    wal.trim(Index(30)).unwrap();
+    assert!(names(&fs).len() < before - 3 && wal.bytes() < bytes / 2);
+    fs.crash(Crash::SyncedOnly);
+    let (mut wal, found) = open(&fs, 5_000).unwrap();
+    let base = found.base.index;
+    assert!(base <= Index(30) && base > Index(20), "{base}");
+    assert_eq!(found.base.term, Term(base.0));
+    assert_eq!(found.entries.len() as u64, 40 - base.0);
+    assert_eq!(found.hard_state, hard(40, 1));
+    wal.append(&[entry(41, 41, 1)]).unwrap();
+    wal.sync().unwrap();
+    assert_eq!(open(&fs, 5_000).unwrap().1.entries.len() as u64, 41 - base.0);
+}
+
+#[test]
+fn a_crash_between_any_two_removals_of_a_trim_leaves_a_log() {
+    for mask in 0..64u64 {
+        let fs = MemoryFs::default();
+        let mut wal = long_log(&fs, 30);
+        wal.trim(Index(25)).unwrap();
+        fs.crash(Crash::Subset(mask));
+        let (_, found) = open(&fs, 5_000).unwrap();
+        assert_eq!(found.entries.last(), Some(&entry(30, 30, 200)));
+    }
+}
+
+#[test]
+fn a_segment_stays_while_a_later_one_reaches_back_before_its_own_beginning() {
+    let fs = MemoryFs::default();
+    let (mut wal, _) = open(&fs, 5_000).unwrap();
+    let entries: Vec<Entry> = (1..=8).map(|index| entry(index, 1, 200)).collect();
+    wal.append(&entries).unwrap();
+    wal.sync().unwrap();
+    let mut index = 3;
+    while names(&fs).len() < 2 {
+        // What replaces the tail is the first thing in the second segment.
+        wal.truncate_from(Index(index)).unwrap();
+        wal.append(&[entry(index, 2, 600)]).unwrap();
+        wal.sync().unwrap();
+        index += 1;
+    }
+    for index in wal.last_index().0 + 1..=40 {
+        wal.append(&[entry(index, 2, 200)]).unwrap();
+        wal.sync().unwrap();
+    }
+    for through in 1..=40 {
+        wal.trim(Index(through)).unwrap();
+        let copy = fs.copy();
+        let (_, found) = open(&copy, 5_000).unwrap();
+        assert!(found.base.index.0 <= through);
+        assert_eq!(found.entries.len() as u64, 40 - found.base.index.0);
+    }
+    assert!(names(&fs).len() <= 2, "{:?}", names(&fs));
+}
+
+#[test]
+fn a_log_that_began_anew_behind_a_snapshot_does_so_after_a_restart() {
+    let fs = MemoryFs::default();
+    let mut wal = long_log(&fs, 20);
+    let base = Position { term: Term(20), index: Index(500) };
+    wal.reset(base).unwrap();
+    wal.append(&[entry(501, 21, 10)]).unwrap();
+    wal.sync().unwrap();
+    fs.crash(Crash::SyncedOnly);
+    let (mut wal, found) = open(&fs, 5_000).unwrap();
+    assert_eq!((found.base, found.entries), (base, vec![entry(501, 21, 10)]));
+    assert_eq!(found.hard_state, hard(20, 1));
+    // The old segments go once what is behind is checkpointed, too.
+    for index in 502..=540 {
+        wal.append(&[entry(index, 21, 200)]).unwrap();
+        wal.sync().unwrap();
+    }
+    wal.trim(Index(535)).unwrap();
+    let (_, found) = open(&fs, 5_000).unwrap();
+    assert!(found.base.index > Index(501));
+    assert_eq!(found.entries.last(), Some(&entry(540, 21, 200)));
 }
 
 #[test]
@@ -216,13 +317,17 @@ fn any_flipped_byte_is_found_and_never_shortens_what_was_synced() {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Append(usize, usize),
     Truncate(u64),
     Term,
     Sync,
     Crash(Crash),
+    /// The log may let go of so many tenths of what is synced.
+    Trim(u64),
+    /// A snapshot is installed so far behind the last entry.
+    Reset(u64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -238,16 +343,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Term),
         3 => Just(Step::Sync),
         2 => crash.prop_map(Step::Crash),
+        1 => (0u64..11).prop_map(Step::Trim),
+        1 => (1u64..5).prop_map(Step::Reset),
     ];
     prop::collection::vec(step, 1..60)
-}
-
-/// What the log must hold: every state it passed through, oldest first. What was synced is
-/// the floor below which no crash may fall.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Model {
-    entries: Vec<Entry>,
-    hard_state: HardState,
 }
 
 proptest! {
@@ -255,48 +354,8 @@ proptest! {
 
     #[test]
     fn no_crash_loses_what_was_synced(steps in steps(), segment_bytes in 4_300u64..7_000) {
-        let fs = MemoryFs::default();
-        let (mut wal, _) = open(&fs, segment_bytes).unwrap();
-        let mut model = Model::default();
-        // The states that a crash may leave: the one synced last, and all since.
-        let mut possible = vec![model.clone()];
-        for step in steps {
-            match step {
-                Step::Append(count, bytes) => {
-                    for _ in 0..count {
-                        let index = model.entries.len() as u64 + 1;
-                        let new = entry(index, model.hard_state.term.0, bytes);
-                        wal.append(std::slice::from_ref(&new)).unwrap();
-                        model.entries.push(new);
-                        possible.push(model.clone());
-                    }
-                }
-                Step::Truncate(from) => {
-                    wal.truncate_from(Index(from)).unwrap();
-                    model.entries.retain(|entry| entry.index.0 < from);
-                    possible.push(model.clone());
-                }
-                Step::Term => {
-                    model.hard_state = hard(model.hard_state.term.0 + 1, 1);
-                    wal.save_hard_state(model.hard_state).unwrap();
-                    possible.push(model.clone());
-                }
-                Step::Sync => {
-                    wal.sync().unwrap();
-                    possible = vec![model.clone()];
-                }
-                Step::Crash(crash) => {
-                    drop(wal);
-                    fs.crash(crash);
-                    let (again, found) = open(&fs, segment_bytes).unwrap();
-                    wal = again;
-                    let found = Model { entries: found.entries, hard_state: found.hard_state };
-                    prop_assert!(possible.contains(&found), "{:?}", found);
-                    model = found;
-                    possible = vec![model.clone()];
-                }
-            }
-        }
+        let mut tried = cuts::Tried::new(segment_bytes, usize::MAX);
+        steps.iter().for_each(|step| tried.step(step));
     }
 
     /// A crash in the middle of a sync: the batch's write, the sync and the roll are cut short

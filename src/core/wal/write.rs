@@ -1,11 +1,13 @@
 //! Writing the log: staging, one write and one sync, rolling to the next segment.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::format::{
-    self, HEADER, Header, Kind, encode_entry, encode_hard_state, encode_record, record_size,
+    self, HEADER, Header, Kind, encode_entry, encode_hard_state, encode_position, encode_record,
+    record_size,
 };
-use super::recover::{Found, Tail, checksum_of_header, io, recover};
+use super::recover::{Extent, Found, Tail, checksum_of_header, io, recover};
 use super::{Options, Recovered};
 use crate::fs::{File, Fs};
 use crate::store::{LogStore, StoreError};
@@ -17,8 +19,8 @@ pub struct Wal {
     options: Options,
     segment: Segment,
     next_sequence: u64,
-    /// Bytes of the segments before this one.
-    sealed_bytes: u64,
+    /// The segments before this one, oldest first.
+    sealed: VecDeque<Extent>,
     syncs: u64,
     /// The log's state with everything staged.
     last: Position,
@@ -42,10 +44,17 @@ struct Staged {
     size: usize,
     /// The log's state before them, for a header that comes before them.
     before: Option<(Position, HardState)>,
+    /// The lowest truncation among them.
+    cuts_from: Option<Index>,
 }
 
 /// The segment that is written.
 struct Segment {
+    sequence: u64,
+    /// The last entry before it.
+    base: Position,
+    /// The lowest truncation in it.
+    cuts_from: Option<Index>,
     path: String,
     file: Box<dyn File>,
     /// Where the next record goes, and what it is chained to.
@@ -66,20 +75,21 @@ impl Wal {
     /// is not there any more, `Io` where the disk fails. Nothing is changed then.
     pub fn open(fs: Arc<dyn Fs>, options: Options) -> Result<(Self, Recovered), StoreError> {
         fs.create_dir(format::DIR).map_err(|error| io("create", format::DIR, &error))?;
-        let Found { recovered, tail, next_sequence, bytes } = recover(&*fs, &options)?;
+        let Found { recovered, tail, next_sequence, mut segments, leftovers } =
+            recover(&*fs, &options)?;
         let last = recovered.entries.last().map_or(recovered.base, Entry::position);
-        let reopened = match &tail {
-            Some(tail) => Segment::reopen(&*fs, &options, tail)?,
-            None => None,
+        let reopened = match (&tail, segments.last()) {
+            (Some(tail), Some(extent)) => Segment::reopen(&*fs, &options, tail, extent)?,
+            (_, _) => None,
         };
-        let (segment, next_sequence, sealed_bytes) = match reopened {
+        let (segment, next_sequence) = match reopened {
             Some(segment) => {
-                let sealed = bytes - segment.length.min(bytes);
-                (segment, next_sequence, sealed)
+                segments.pop();
+                (segment, next_sequence)
             }
             None => {
                 let header = header(&options, next_sequence, last, recovered.hard_state);
-                (Segment::create(&*fs, &options, &header)?, next_sequence + 1, bytes)
+                (Segment::create(&*fs, &options, &header)?, next_sequence + 1)
             }
         };
         let mut wal = Self {
@@ -87,7 +97,7 @@ impl Wal {
             options,
             segment,
             next_sequence,
-            sealed_bytes,
+            sealed: segments.into(),
             syncs: 0,
             last: recovered.base,
             base: recovered.base,
@@ -100,6 +110,7 @@ impl Wal {
         for entry in &recovered.entries {
             wal.went_on(entry.position());
         }
+        leftovers.into_iter().try_for_each(|sequence| wal.remove(sequence))?;
         Ok((wal, recovered))
     }
 
@@ -130,7 +141,10 @@ impl Wal {
         if room > self.options.segment_bytes && self.segment.end > HEADER as u64 {
             self.roll()?;
         }
-        let Staged { payloads, records, size, before } = &mut self.staged;
+        let Staged { payloads, records, size, before, cuts_from } = &mut self.staged;
+        if let Some(from) = cuts_from.take() {
+            self.segment.cuts(from);
+        }
         let out = &mut self.out;
         out.clear();
         out.reserve(*size);
@@ -166,10 +180,62 @@ impl Wal {
         let hard_state = HardState { vote, ..hard_state };
         let header = header(&self.options, self.next_sequence, last, hard_state);
         let next = Segment::create(&*self.fs, &self.options, &header)?;
-        self.sealed_bytes += self.segment.length;
-        self.segment = next;
+        let full = std::mem::replace(&mut self.segment, next);
+        self.sealed.push_back(full.extent());
         self.next_sequence += 1;
         Ok(())
+    }
+
+    fn remove_until(&mut self, through: Index) -> Result<(), StoreError> {
+        let current = self.segment.extent();
+        let mut keep = 0;
+        let mut cuts_from = None::<Index>;
+        let all = self.sealed.iter().chain([&current]).enumerate();
+        for (place, extent) in all.collect::<Vec<_>>().into_iter().rev() {
+            cuts_from = match (cuts_from, extent.cuts_from) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            let whole = cuts_from.is_none_or(|from| from > extent.base.index);
+            let covered = extent.base.index <= through && (place == 0 || extent.base.index.0 > 0);
+            if covered && (whole || mutant!(WalTrimIgnoresTruncations)) {
+                keep = place;
+                break;
+            }
+        }
+        if keep == 0 {
+            return Ok(());
+        }
+        let gone: Vec<Extent> = self.sealed.drain(..keep).collect();
+        let first = self.sealed.front().copied().unwrap_or(current);
+        self.name_first(first.sequence)?;
+        gone.iter().try_for_each(|extent| self.remove(extent.sequence))?;
+        if first.base.index > self.base.index {
+            self.base = first.base;
+            let older = self.terms.iter().filter(|run| run.index <= first.base.index).count();
+            self.terms.drain(..older.saturating_sub(1));
+        }
+        Ok(())
+    }
+
+    /// Says durably where the log begins, before anything of it goes: from then on what is
+    /// before it does not count, in whatever order it disappears.
+    fn name_first(&self, sequence: u64) -> Result<(), StoreError> {
+        let failed = |error: std::io::Error| io("write", format::FIRST, &error);
+        let mut file = self.fs.open(format::NEW_FIRST, true).map_err(failed)?;
+        file.set_len(0).map_err(failed)?;
+        let content = format::encode_first(&self.options.identity, sequence);
+        file.write_at(0, &content).map_err(failed)?;
+        file.sync().map_err(failed)?;
+        // Its content is found by its name only, so that is durable before it is given another.
+        self.fs.sync_dir(format::DIR).map_err(failed)?;
+        self.fs.rename(format::NEW_FIRST, format::FIRST).map_err(failed)?;
+        self.fs.sync_dir(format::DIR).map_err(failed)
+    }
+
+    fn remove(&self, sequence: u64) -> Result<(), StoreError> {
+        let path = format::path(sequence);
+        self.fs.remove(&path).map_err(|error| io("remove", &path, &error))
     }
 
     fn term_at(&self, index: Index) -> Position {
@@ -204,7 +270,28 @@ impl Segment {
         }
         let (end, chain) = (HEADER as u64, checksum_of_header(&bytes));
         let seed = format::seed(&options.identity, header.sequence);
-        Ok(Self { path, file, end, chain, synced: end, length, seed })
+        let (sequence, base) = (header.sequence, header.base);
+        Ok(Self {
+            sequence,
+            base,
+            cuts_from: None,
+            path,
+            file,
+            end,
+            chain,
+            synced: end,
+            length,
+            seed,
+        })
+    }
+
+    fn extent(&self) -> Extent {
+        let Self { sequence, base, cuts_from, length: bytes, .. } = *self;
+        Extent { sequence, base, bytes, cuts_from }
+    }
+
+    fn cuts(&mut self, from: Index) {
+        self.cuts_from = Some(self.cuts_from.map_or(from, |lowest| lowest.min(from)));
     }
 
     /// Makes the last segment durable as it was read, and goes on with it unless it is sealed.
@@ -212,7 +299,12 @@ impl Segment {
     /// A torn tail is cleared, so that no later crash can bring a part of it back. What no
     /// record vouches for is written again: it may be in the kernel's memory only, and after a
     /// sync that failed the kernel takes it for written, so that syncing again does nothing.
-    fn reopen(fs: &dyn Fs, options: &Options, tail: &Tail) -> Result<Option<Self>, StoreError> {
+    fn reopen(
+        fs: &dyn Fs,
+        options: &Options,
+        tail: &Tail,
+        extent: &Extent,
+    ) -> Result<Option<Self>, StoreError> {
         let path = format::path(tail.sequence);
         let failed = |error: std::io::Error| io("open", &path, &error);
         let mut file = fs.open(&path, false).map_err(failed)?;
@@ -232,7 +324,9 @@ impl Segment {
         fs.sync_dir(format::DIR).map_err(failed)?;
         let seed = format::seed(&options.identity, tail.sequence);
         let (end, chain) = (tail.end, tail.chain);
-        let segment = Self { path, file, end, chain, synced: end, length, seed };
+        let Extent { sequence, base, cuts_from, .. } = *extent;
+        let segment =
+            Self { sequence, base, cuts_from, path, file, end, chain, synced: end, length, seed };
         Ok((!tail.sealed).then_some(segment))
     }
 
@@ -296,9 +390,28 @@ impl LogStore for Wal {
             return Ok(());
         }
         self.stage(Kind::Truncate, |out| out.extend_from_slice(&from.0.to_le_bytes()));
+        let lowest = self.staged.cuts_from.map_or(from, |lowest| lowest.min(from));
+        self.staged.cuts_from = Some(lowest);
         self.terms.retain(|run| run.index < from);
         self.last = self.term_at(from.previous());
         Ok(())
+    }
+
+    fn reset(&mut self, base: Position) -> Result<(), StoreError> {
+        self.usable()?;
+        self.stage(Kind::Reset, |out| out.extend_from_slice(&encode_position(base)));
+        self.terms.clear();
+        (self.base, self.last) = (base, base);
+        Ok(())
+    }
+
+    /// Removes the oldest segments, as many as the log can be read without: the next one begins
+    /// at or below `through`, and nothing in it or behind it reaches back before that.
+    fn trim(&mut self, through: Index) -> Result<(), StoreError> {
+        self.usable()?;
+        let removed = self.remove_until(through);
+        self.failed = removed.clone().err();
+        removed
     }
 
     fn save_hard_state(&mut self, hard_state: HardState) -> Result<(), StoreError> {
@@ -332,7 +445,7 @@ impl LogStore for Wal {
     }
 
     fn bytes(&self) -> u64 {
-        self.sealed_bytes + self.segment.length
+        self.sealed.iter().map(|extent| extent.bytes).sum::<u64>() + self.segment.length
     }
 
     fn syncs(&self) -> u64 {

@@ -322,6 +322,8 @@ pub struct MemberInfo {
 pub struct Status {
     /// The cluster's name.
     pub cluster: String,
+    /// The cluster's id.
+    pub cluster_id: u64,
     /// The node that answers.
     pub node: u64,
     /// Its version.

@@ -26,10 +26,14 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::raft::Message;
-use crate::types::NodeId;
+use crate::types::{NodeId, Position};
 
 /// Where a node's peer address takes connections.
 pub const RAFT_PATH: &str = "/v1/raft";
+
+/// Where a node's peer address takes snapshots: a connection of their own, so that no heartbeat
+/// waits behind one.
+pub const SNAPSHOT_PATH: &str = "/v1/snapshot";
 
 /// Raised with every change that an older node would not understand.
 pub const PROTOCOL_VERSION: u32 = 2;
@@ -69,6 +73,8 @@ pub struct PeerHello {
     pub incarnation: u64,
     /// Its election timeout; it should be equal everywhere.
     pub election_timeout_ms: u64,
+    /// Where it is reached itself: the acceptor may not know it as a member yet.
+    pub address: String,
     /// Thirty-two random bytes.
     pub nonce: Bytes,
 }
@@ -102,14 +108,63 @@ pub enum RefusedWhy {
     Version,
     /// Another cluster's name or id.
     Cluster,
-    /// The dialler is not a member, or meant to reach another node.
+    /// The dialler meant to reach another node, or is this very one.
     Node,
+    /// The dialler was a member, and was removed.
+    Removed,
     /// The dialler's disk is not the one this node knows under its id.
     Incarnation,
     /// The proof is wrong.
     Secret,
     /// Not a handshake at all.
     Malformed,
+}
+
+/// What goes over a connection for snapshots, both ways. The dialler offers a state, the
+/// acceptor says from where it wants it, and the dialler sends piece after piece, a few ahead of
+/// the answers. A connection that breaks costs what was on its way: the next offer of the same
+/// state goes on behind the last piece that was taken in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SnapshotMessage {
+    /// Dialler: I have a state as of that entry, of so many records.
+    #[serde(rename = "o")]
+    Offer {
+        /// The last entry that it holds.
+        position: Position,
+        /// The records in it.
+        records: u64,
+    },
+    /// Dialler: the next piece.
+    #[serde(rename = "p")]
+    Piece(Bytes),
+    /// Acceptor: go on behind the record of that name; empty: from the start.
+    #[serde(rename = "n")]
+    Next(Bytes),
+    /// Acceptor: it is installed, or this node holds all of it anyway.
+    #[serde(rename = "d")]
+    Done,
+    /// Acceptor: not now, or not this one.
+    #[serde(rename = "r")]
+    Refused(String),
+}
+
+/// A message about a snapshot as a websocket message.
+///
+/// # Panics
+/// Never: writing into memory cannot fail.
+#[must_use]
+pub fn encode_snapshot(message: &SnapshotMessage) -> Bytes {
+    let mut out = BytesMut::new();
+    seal_value(&mut out, message);
+    out.freeze()
+}
+
+/// The message about a snapshot in a websocket message.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub fn decode_snapshot(bytes: &[u8]) -> Result<SnapshotMessage, String> {
+    only(bytes)
 }
 
 /// Who proves its knowledge of the secret.
@@ -126,8 +181,8 @@ pub enum Prover {
 #[must_use]
 pub fn transcript(prover: Prover, hello: &PeerHello, nonce: &[u8], incarnation: u64) -> Vec<u8> {
     let label: &[u8] = match prover {
-        Prover::Dialler => b"quorate/1 dialler",
-        Prover::Acceptor => b"quorate/1 acceptor",
+        Prover::Dialler => b"quorate/2 dialler",
+        Prover::Acceptor => b"quorate/2 acceptor",
     };
     let numbers = [
         u64::from(hello.version),
@@ -138,7 +193,7 @@ pub fn transcript(prover: Prover, hello: &PeerHello, nonce: &[u8], incarnation: 
         incarnation,
     ];
     let mut out = Vec::with_capacity(256);
-    for part in [label, hello.cluster.as_bytes(), &hello.nonce, nonce] {
+    for part in [label, hello.cluster.as_bytes(), hello.address.as_bytes(), &hello.nonce, nonce] {
         out.extend_from_slice(&(part.len() as u64).to_be_bytes());
         out.extend_from_slice(part);
     }
@@ -187,6 +242,14 @@ fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), String> {
     if body.is_empty() { Ok((value, rest)) } else { Err("bytes behind a message".to_owned()) }
 }
 
+/// The one value that a websocket message holds.
+fn only<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match unseal(bytes)? {
+        (value, []) => Ok(value),
+        (_, _) => Err("bytes behind a message".to_owned()),
+    }
+}
+
 /// One handshake message as a websocket message.
 ///
 /// # Panics
@@ -203,10 +266,7 @@ pub fn encode_handshake(message: &Handshake) -> Bytes {
 /// # Errors
 /// What is wrong with it, for a person.
 pub fn decode_handshake(bytes: &[u8]) -> Result<Handshake, String> {
-    match unseal(bytes)? {
-        (message, []) => Ok(message),
-        (_, _) => Err("bytes behind a handshake".to_owned()),
-    }
+    only(bytes)
 }
 
 /// Adds a message of Raft to a websocket message.
@@ -240,12 +300,12 @@ mod tests {
 
     fn messages() -> Vec<Message> {
         let last = Position { term: Term(3), index: Index(9) };
-        let member = Member { id: NodeId(1), peer: "a:1".into(), client: "a:2".into() };
+        let member = Member::voter(NodeId(1), "a:1", "a:2");
         let entry = |index, payload| Entry { term: Term(3), index: Index(index), payload };
         let entries = vec![
             entry(10, Payload::Noop),
             entry(11, Payload::Command(Bytes::from_static(&[0, 255, 7]))),
-            entry(12, Payload::Membership(Membership { members: vec![member] })),
+            entry(12, Payload::Membership(Membership::of(vec![member]))),
         ];
         vec![
             Message::PreVote { term: Term(4), last },
@@ -299,6 +359,12 @@ mod tests {
             wrong[bit / 8] ^= 1 << (bit % 8);
             assert!(decode_handshake(&wrong).is_err(), "bit {bit}");
         }
+        let piece = encode_snapshot(&SnapshotMessage::Piece(Bytes::from_static(b"records")));
+        for bit in 0..8 * piece.len() {
+            let mut wrong = piece.to_vec();
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_snapshot(&wrong).is_err(), "bit {bit}");
+        }
     }
 
     #[test]
@@ -311,6 +377,7 @@ mod tests {
             to: NodeId(2),
             incarnation: 6,
             election_timeout_ms: 500,
+            address: "a:1".into(),
             nonce: Bytes::from_static(b"abc"),
         };
         let base = transcript(Prover::Dialler, &hello, b"xyz", 7);

@@ -127,7 +127,7 @@ impl Setup {
             }
             advertised.insert(*id, shown);
         }
-        text.push_str("\n[storage]\npreallocate_bytes = 4_194_304\n");
+        text.push_str("\n[storage]\npreallocate_bytes = 1_048_576\n");
         text.push_str(&self.more);
         (text, advertised)
     }

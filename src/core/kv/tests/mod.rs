@@ -8,11 +8,12 @@ mod numbers;
 mod pacemaker;
 mod read;
 mod sessions;
+mod snapshot;
 
 use bytes::Bytes;
 
 use super::{Command, StateMachine, WriteOp};
-use crate::types::{Index, Payload};
+use crate::types::{Entry, Index, Payload, Term};
 use crate::wire::client::{ErrorCode, Expect, KeyValue, OpResult, Success};
 
 /// The value limit of the tests.
@@ -27,7 +28,7 @@ struct Replica {
 impl Replica {
     fn apply(&mut self, command: &Command) -> OpResult {
         let index = self.state.applied().next();
-        let result = self.state.apply(index, &Payload::Command(command.encode()));
+        let result = self.state.apply(&at(index.0, Payload::Command(command.encode())));
         result.expect("a command has a result")
     }
 
@@ -70,6 +71,10 @@ impl Replica {
     }
 }
 
+fn at(index: u64, payload: Payload) -> Entry {
+    Entry { term: Term(1), index: Index(index), payload }
+}
+
 fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
@@ -106,8 +111,8 @@ fn number(result: &OpResult) -> Option<i64> {
 #[test]
 fn entries_without_a_command_only_move_the_applied_index() {
     let mut state = StateMachine::new();
-    assert_eq!(state.apply(Index(1), &Payload::Noop), None);
-    assert_eq!(state.apply(Index(2), &Payload::Membership(Default::default())), None);
+    assert_eq!(state.apply(&at(1, Payload::Noop)), None);
+    assert_eq!(state.apply(&at(2, Payload::Membership(Default::default()))), None);
     assert_eq!(state.applied(), Index(2));
     assert_eq!(state.revision(), 1);
 }
@@ -116,14 +121,14 @@ fn entries_without_a_command_only_move_the_applied_index() {
 #[should_panic(expected = "entry 3 is applied after entry 1")]
 fn a_gap_in_the_log_stops_the_replica() {
     let mut state = StateMachine::new();
-    state.apply(Index(1), &Payload::Noop);
-    state.apply(Index(3), &Payload::Noop);
+    state.apply(&at(1, Payload::Noop));
+    state.apply(&at(3, Payload::Noop));
 }
 
 #[test]
 #[should_panic(expected = "committed entry 1 cannot be applied")]
 fn a_command_that_cannot_be_read_stops_the_replica() {
-    StateMachine::new().apply(Index(1), &Payload::Command(Bytes::from_static(&[9, 9, 9])));
+    StateMachine::new().apply(&at(1, Payload::Command(Bytes::from_static(&[9, 9, 9]))));
 }
 
 #[test]

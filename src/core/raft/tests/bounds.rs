@@ -23,7 +23,10 @@ fn numbers_that_no_cluster_reaches_are_dropped() {
     let prev = at(1, 1);
     let commit = Index(HUGE);
     assert!(dropped(&mut solo, Message::AppendEntries { term, prev, commit, entries }));
-    assert!(dropped(&mut solo, Message::RequestVote { term: Term(HUGE), last: at(1, 1) }));
+    assert!(dropped(
+        &mut solo,
+        Message::RequestVote { term: Term(HUGE), last: at(1, 1), transfer: false }
+    ));
     assert!(dropped(&mut solo, Message::PreVote { term, last: far }));
     assert!(dropped(&mut solo, Message::Heartbeat { term, commit: Index(0), round: HUGE }));
     assert!(dropped(&mut solo, Message::PreVoteReply { term: Term(HUGE), granted: false }));

@@ -16,7 +16,8 @@ fn append(term: u64, prev: (u64, u64), entries: &[(u64, u64)]) -> Message {
 #[test]
 fn a_vote_is_saved_before_the_reply() {
     let mut solo = Solo::new(3, &[], 1, None);
-    let effects = solo.hear(2, Message::RequestVote { term: Term(5), last: at(1, 1) });
+    let effects =
+        solo.hear(2, Message::RequestVote { term: Term(5), last: at(1, 1), transfer: false });
     assert!(effects.messages.is_empty());
     let persist = effects.persist.expect("a vote is to be saved");
     assert_eq!(persist.hard_state, Some(HardState { term: Term(5), vote: Some(NodeId(2)) }));

@@ -75,7 +75,7 @@ fn a_vote_goes_to_logs_that_are_at_least_as_up_to_date() {
     for (last, expected) in asks {
         // The voter's last entry is 4@4.
         let mut solo = Solo::new(3, &[2, 4, 4], 4, None);
-        let effects = solo.hear(2, Message::RequestVote { term: Term(6), last });
+        let effects = solo.hear(2, Message::RequestVote { term: Term(6), last, transfer: false });
         let (now, then) = messages(&effects);
         assert!(now.is_empty(), "a vote leaves before its sync");
         let reply = Message::RequestVoteReply { term: Term(6), granted: expected };
@@ -92,7 +92,7 @@ fn a_vote_is_given_once_a_term_also_across_a_restart() {
             solo = Solo::new(3, &[], 5, Some(2));
         }
         for (candidate, expected) in [(2, true), (3, false), (2, true)] {
-            let ask = Message::RequestVote { term: Term(5), last: at(9, 4) };
+            let ask = Message::RequestVote { term: Term(5), last: at(9, 4), transfer: false };
             let effects = solo.hear(candidate, ask);
             let reply = Message::RequestVoteReply { term: Term(5), granted: expected };
             assert_eq!(messages(&effects).1, [&reply], "node {candidate} asks");
@@ -107,7 +107,8 @@ fn a_vote_is_given_once_a_term_also_across_a_restart() {
 #[test]
 fn a_request_of_an_old_term_is_refused_with_the_current_one() {
     let mut solo = Solo::new(3, &[], 7, None);
-    let effects = solo.hear(2, Message::RequestVote { term: Term(5), last: at(9, 5) });
+    let effects =
+        solo.hear(2, Message::RequestVote { term: Term(5), last: at(9, 5), transfer: false });
     let reply = Message::RequestVoteReply { term: Term(7), granted: false };
     assert_eq!(messages(&effects).1, [&reply]);
 }

@@ -67,8 +67,8 @@ impl Cluster {
     /// A cluster whose nodes come from disks with these terms behind the first entry.
     pub(super) fn from_logs(logs: &[Vec<u64>], seed: u64, tune: impl Fn(&mut Config)) -> Self {
         let size = logs.len() as u64;
-        let member = |id| Member { id: NodeId(id), peer: String::new(), client: String::new() };
-        let membership = Membership { members: (1..=size).map(member).collect() };
+        let member = |id| Member::voter(NodeId(id), String::new(), String::new());
+        let membership = Membership::of((1..=size).map(member).collect());
         let mut cluster = Self {
             now: 1_000,
             machines: BTreeMap::new(),
@@ -292,7 +292,7 @@ impl Cluster {
     }
 
     fn carry_out(&mut self, id: u64, effects: Effects) {
-        let Effects { messages, persist, apply, reads, refused, notes: _ } = effects;
+        let Effects { messages, persist, apply, reads, refused, .. } = effects;
         for (to, message) in messages {
             self.post(id, to, message);
         }

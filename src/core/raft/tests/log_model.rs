@@ -117,12 +117,12 @@ impl Model {
 }
 
 fn payload() -> impl Strategy<Value = Payload> {
-    let member = |id| Member { id: NodeId(id), peer: format!("p:{id}"), client: format!("c:{id}") };
+    let member = |id| Member::voter(NodeId(id), format!("p:{id}"), format!("c:{id}"));
     prop_oneof![
         1 => Just(Payload::Noop),
         4 => (0usize..200).prop_map(|bytes| Payload::Command(Bytes::from(vec![7; bytes]))),
         2 => (1u64..6).prop_map(move |size| {
-            Payload::Membership(Membership { members: (1..=size).map(member).collect() })
+            Payload::Membership(Membership::of((1..=size).map(member).collect()))
         }),
     ]
 }
@@ -145,7 +145,7 @@ proptest! {
         ops in ops(),
         asked in prop::collection::vec((0u64..24, 0u64..24, 0usize..6, 0usize..600), 8),
     ) {
-        let base_membership = (base > 0).then(|| Membership { members: vec![] });
+        let base_membership = (base > 0).then(|| Membership::of(vec![]));
         let base = Position { term: Term(base.min(1)), index: Index(base) };
         let mut log = Log::recovered(base, base_membership.clone(), vec![]);
         let mut model = Model { base, base_membership, entries: vec![], durable: base.index.0 };

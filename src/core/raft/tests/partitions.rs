@@ -109,7 +109,7 @@ fn a_leader_without_a_quorum_steps_down() {
 fn a_follower_of_a_live_leader_ignores_requests_of_a_higher_term() {
     let mut solo = Solo::new(3, &[], 3, None);
     solo.hear(2, Message::Heartbeat { term: Term(3), commit: Index(0), round: 1 });
-    let ask = Message::RequestVote { term: Term(8), last: at(9, 7) };
+    let ask = Message::RequestVote { term: Term(8), last: at(9, 7), transfer: false };
     assert!(solo.hear(3, ask.clone()).is_empty());
     assert_eq!(solo.node.term(), Term(3));
     // An election timeout later it is free again.

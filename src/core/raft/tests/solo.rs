@@ -19,8 +19,8 @@ pub(super) fn at(index: u64, term: u64) -> Position {
 impl Solo {
     /// Node 1 of so many, with these terms in its log behind the first entry.
     pub(super) fn new(size: u64, terms: &[u64], term: u64, vote: Option<u64>) -> Self {
-        let member = |id| Member { id: NodeId(id), peer: String::new(), client: String::new() };
-        let mut boot = Boot::first(Membership { members: (1..=size).map(member).collect() });
+        let member = |id| Member::voter(NodeId(id), String::new(), String::new());
+        let mut boot = Boot::first(Membership::of((1..=size).map(member).collect()));
         boot.entries.extend((2..).zip(terms).map(|(index, term)| foreign(index, *term)));
         boot.hard_state = HardState { term: Term(term), vote: vote.map(NodeId) };
         let node = Node::new(Config::new(NodeId(1), 7), boot, Moment(0));

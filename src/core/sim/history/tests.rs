@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_core::client::Outcome;
 use quorate_core::kv::{Command, StateMachine, WriteOp};
-use quorate_core::types::Payload;
+use quorate_core::types::{Entry, Payload, Term};
 use quorate_core::wire::client::{
     Append, CompareAndSwap, Delete, ErrorCode, Expect, Failure, Get, Increment, KeyValue, Op,
     OpResult, Put, Success,
@@ -38,7 +38,8 @@ impl Run {
 
     /// An entry that writes nothing.
     fn noop(&mut self) {
-        self.machine.apply(self.machine.applied().next(), &Payload::Noop);
+        let index = self.machine.applied().next();
+        self.machine.apply(&Entry { term: Term(1), index, payload: Payload::Noop });
     }
 
     /// Executes an operation now.
@@ -50,7 +51,8 @@ impl Run {
         let op = op.clone();
         let write = WriteOp::from_op(&op).unwrap();
         let command = Command::Write { session: 0, id: 1, acked: 0, value_bytes: 1_000, op: write };
-        let result = self.machine.apply(index, &Payload::Command(command.encode())).unwrap();
+        let payload = Payload::Command(command.encode());
+        let result = self.machine.apply(&Entry { term: Term(1), index, payload }).unwrap();
         if result.is_ok() {
             self.log.push(LoggedWrite { index: index.0, op });
         }

@@ -43,6 +43,10 @@ fn broken(known: &Known, from: NodeId, to: NodeId, message: &Message) -> Option<
         Message::PreVoteReply { .. }
         | Message::RequestVoteReply { .. }
         | Message::AppendEntries { .. }
+        | Message::TimeoutNow { .. }
+        | Message::ReadIndex { .. }
+        | Message::ReadIndexReply { .. }
+        | Message::WantSnapshot { .. }
         | Message::AppendEntriesReply { .. }
         | Message::Heartbeat { .. }
         | Message::HeartbeatReply { .. } => {}

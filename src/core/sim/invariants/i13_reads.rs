@@ -1,12 +1,12 @@
 //! I13: a linearizable read sees everything that was committed when it was asked for (dissertation §6.4),
-//! and only a leader allows it.
+//! and only a leader allows it: its own reads, and by a ReadIndexReply those of a follower.
 //!
 //! Broken by a read without a round of heartbeats, with a round that started before the read, or
 //! before the term's first commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_core::raft::RoleKind;
+use quorate_core::raft::{Message, RoleKind};
 use quorate_core::types::{Index, NodeId, Ticket};
 
 use super::Invariant;
@@ -18,6 +18,8 @@ use crate::known::Known;
 pub(super) struct Reads {
     /// What was committed when each read was asked for.
     floors: BTreeMap<(NodeId, Ticket), Index>,
+    /// What leaders told followers.
+    told: BTreeSet<(NodeId, Index)>,
 }
 
 impl Invariant for Reads {
@@ -34,15 +36,22 @@ impl Invariant for Reads {
             Fact::Asked { node, ticket, command: None } => {
                 self.floors.insert((*node, *ticket), known.committed.last().index);
             }
+            Fact::Sent { from, to, message: Message::ReadIndexReply { index, .. } } => {
+                let role = known.nodes.get(from).and_then(|image| image.role);
+                if role != Some(RoleKind::Leader) {
+                    return Err(format!("node {from} allows a follower's read and is {role:?}"));
+                }
+                self.told.insert((*to, *index));
+            }
             Fact::Refused { node, ticket, .. } => drop(self.floors.remove(&(*node, *ticket))),
             Fact::Stopped { node, .. } => self.floors.retain(|(of, _), _| of != node),
             Fact::Released { node, ticket, index } => {
                 let Some(floor) = self.floors.remove(&(*node, *ticket)) else {
                     return Err(format!("node {node} allows a read that nobody waits for"));
                 };
-                let leads = known.nodes.get(node).and_then(|image| image.role);
-                if leads != Some(RoleKind::Leader) {
-                    return Err(format!("node {node} allows a read and is {leads:?}"));
+                let role = known.nodes.get(node).and_then(|image| image.role);
+                if role != Some(RoleKind::Leader) && !self.told.contains(&(*node, *index)) {
+                    return Err(format!("node {node} allows a read at {index} and is {role:?}"));
                 }
                 if *index < floor {
                     return Err(format!(

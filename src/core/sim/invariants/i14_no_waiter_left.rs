@@ -56,11 +56,21 @@ impl NoWaiterLeft {
         let waiting = self.end(node, ticket)?;
         match (waiting.command, why) {
             (None, Refusal::Unknown) => Err(format!("node {node} calls a read unknown")),
-            (Some(command), Refusal::NotLeader(_) | Refusal::NoLeader | Refusal::Overloaded) => {
+            (
+                Some(command),
+                Refusal::NotLeader(_)
+                | Refusal::NoLeader
+                | Refusal::Overloaded
+                | Refusal::Transferring(_),
+            ) => {
                 *self.wanted.entry(command).or_default() -= 1;
                 Ok(())
             }
-            (Some(_), Refusal::Unknown) | (None, _) => Ok(()),
+            (
+                Some(_),
+                Refusal::Unknown | Refusal::Change(_) | Refusal::NoTarget | Refusal::TransferFailed,
+            )
+            | (None, _) => Ok(()),
         }
     }
 

@@ -2,11 +2,12 @@
 //! that started after the read was asked for, and at an entry of the leader's term (dissertation §6.4,
 //! steps 1 to 3).
 //!
-//! Stronger than I13, which only sees reads that were in fact stale.
+//! A follower's read is confirmed by its leader, for the follower's question. Stronger than I13, which
+//! only sees reads that were in fact stale.
 
 use std::collections::BTreeMap;
 
-use quorate_core::raft::Message;
+use quorate_core::raft::{Message, RoleKind};
 use quorate_core::types::{Index, NodeId, Term, Ticket};
 
 use super::Invariant;
@@ -27,6 +28,8 @@ struct Rounds {
 pub(super) struct ReadsAreConfirmed {
     facts: u64,
     asked: BTreeMap<(NodeId, Ticket), u64>,
+    /// When each follower's question left.
+    questions: BTreeMap<(NodeId, u64), u64>,
     rounds: BTreeMap<(NodeId, Term), Rounds>,
 }
 
@@ -42,6 +45,7 @@ impl ReadsAreConfirmed {
                     rounds.started.pop_first();
                 }
             }
+            Message::ReadIndex { id, .. } => drop(self.questions.insert((from, *id), self.facts)),
             Message::HeartbeatReply { term, round, .. } => {
                 if let Some(rounds) = self.rounds.get_mut(&(to, *term)) {
                     let newest = rounds.answered.entry(from).or_default();
@@ -106,10 +110,17 @@ impl Invariant for ReadsAreConfirmed {
                 self.asked.retain(|(of, _), _| of != node);
                 self.rounds.retain(|(of, _), _| of != node);
             }
+            Fact::Sent { from, to, message: Message::ReadIndexReply { id, index, .. } } => {
+                let asked = self.questions.get(&(*to, *id)).copied().unwrap_or(self.facts);
+                return self.released(known, *from, asked, *index);
+            }
             Fact::Sent { from, to, message } => self.sent(*from, *to, message),
             Fact::Released { node, ticket, index } => {
                 let asked = self.asked.remove(&(*node, *ticket)).unwrap_or(self.facts);
-                return self.released(known, *node, asked, *index);
+                let role = known.nodes.get(node).and_then(|image| image.role);
+                if role == Some(RoleKind::Leader) {
+                    return self.released(known, *node, asked, *index);
+                }
             }
             _ => {}
         }

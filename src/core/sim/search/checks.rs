@@ -63,7 +63,11 @@ impl Happened<'_> {
             | Message::AppendEntries { .. }
             | Message::AppendEntriesReply { .. }
             | Message::Heartbeat { .. }
-            | Message::HeartbeatReply { .. } => None,
+            | Message::HeartbeatReply { .. }
+            | Message::TimeoutNow { .. }
+            | Message::ReadIndex { .. }
+            | Message::ReadIndexReply { .. }
+            | Message::WantSnapshot { .. } => None,
         })
     }
 

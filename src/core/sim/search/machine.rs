@@ -195,7 +195,7 @@ impl Machine {
 
     fn drain(&mut self, outcome: &mut Outcome) -> RoleKind {
         let effects = self.node.drain(self.now);
-        let Effects { messages, persist, apply, notes, reads: _, refused: _ } = effects;
+        let Effects { messages, persist, apply, notes, .. } = effects;
         outcome.notes.extend(notes);
         for (to, message) in messages {
             if self.is_early(&message) {
@@ -225,7 +225,12 @@ impl Machine {
     /// disk.
     fn is_early(&self, message: &Message) -> bool {
         match message {
-            Message::PreVote { .. } | Message::PreVoteReply { .. } => false,
+            Message::PreVote { .. }
+            | Message::PreVoteReply { .. }
+            | Message::TimeoutNow { .. }
+            | Message::ReadIndex { .. }
+            | Message::ReadIndexReply { .. }
+            | Message::WantSnapshot { .. } => false,
             Message::AppendEntries { term, .. }
             | Message::Heartbeat { term, .. }
             | Message::HeartbeatReply { term, .. } => *term > self.disk.hard_state.term,
@@ -302,8 +307,9 @@ impl Machine {
             self.node.fingerprint(self.now, into);
             self.disk.hash(into);
             self.told.hash(into);
-            for Persist { hard_state, truncate_from, entries, then, seq: _ } in &self.writes {
-                (hard_state, truncate_from, entries, then).hash(into);
+            for Persist { hard_state, reset, truncate_from, entries, then, seq: _ } in &self.writes
+            {
+                (reset, hard_state, truncate_from, entries, then).hash(into);
             }
         });
     }

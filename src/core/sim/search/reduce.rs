@@ -47,9 +47,13 @@ fn is_moot(packet: &Packet, sender: &Machine, receiver: &Machine) -> bool {
             is_refusal(&packet.message) && packet.message.term() > receiver.term
         }
         Message::AppendEntries { .. } | Message::Heartbeat { .. } => false,
-        Message::PreVote { .. } | Message::PreVoteReply { .. } | Message::HeartbeatReply { .. } => {
-            true
-        }
+        Message::PreVote { .. }
+        | Message::PreVoteReply { .. }
+        | Message::HeartbeatReply { .. }
+        | Message::TimeoutNow { .. }
+        | Message::ReadIndex { .. }
+        | Message::ReadIndexReply { .. }
+        | Message::WantSnapshot { .. } => true,
     }
 }
 
@@ -64,9 +68,13 @@ fn is_idle(packet: &Packet, receiver: &Machine) -> bool {
         Message::AppendEntries { term, .. } | Message::Heartbeat { term, .. } => *term < disk_term,
         Message::RequestVoteReply { term, .. } => has_left(receiver, *term, RoleKind::Candidate),
         Message::AppendEntriesReply { term, .. } => has_left(receiver, *term, RoleKind::Leader),
-        Message::PreVote { .. } | Message::PreVoteReply { .. } | Message::HeartbeatReply { .. } => {
-            true
-        }
+        Message::PreVote { .. }
+        | Message::PreVoteReply { .. }
+        | Message::HeartbeatReply { .. }
+        | Message::TimeoutNow { .. }
+        | Message::ReadIndex { .. }
+        | Message::ReadIndexReply { .. }
+        | Message::WantSnapshot { .. } => true,
     }
 }
 
@@ -81,7 +89,11 @@ fn is_refusal(message: &Message) -> bool {
         | Message::Heartbeat { .. }
         | Message::PreVote { .. }
         | Message::PreVoteReply { .. }
-        | Message::HeartbeatReply { .. } => false,
+        | Message::HeartbeatReply { .. }
+        | Message::TimeoutNow { .. }
+        | Message::ReadIndex { .. }
+        | Message::ReadIndexReply { .. }
+        | Message::WantSnapshot { .. } => false,
     }
 }
 

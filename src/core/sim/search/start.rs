@@ -38,8 +38,8 @@ impl Start {
     pub(super) fn machines(&self) -> Vec<Machine> {
         assert!((1..=7).contains(&self.logs.len()), "a search is of 1 to 7 nodes");
         let ids = (1..).map(NodeId).take(self.logs.len());
-        let member = |id| Member { id, peer: String::new(), client: String::new() };
-        let membership = Membership { members: ids.clone().map(member).collect() };
+        let member = |id| Member::voter(id, String::new(), String::new());
+        let membership = Membership::of(ids.clone().map(member).collect());
         let disks = self.logs.iter().map(|log| self.disk(&membership, log));
         ids.zip(disks).map(|(id, disk)| Machine::new(id, disk)).collect()
     }

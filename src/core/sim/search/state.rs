@@ -251,7 +251,7 @@ pub(super) struct Words<'a>(pub(super) &'a Message);
 impl fmt::Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Message::RequestVote { term, last } => {
+            Message::RequestVote { term, last, .. } => {
                 write!(f, "RequestVote term {term}, last {last}")
             }
             Message::RequestVoteReply { term, granted } => {
@@ -273,7 +273,11 @@ impl fmt::Display for Words<'_> {
             }
             Message::PreVote { .. }
             | Message::PreVoteReply { .. }
-            | Message::HeartbeatReply { .. } => write!(f, "{:?}", self.0),
+            | Message::HeartbeatReply { .. }
+            | Message::TimeoutNow { .. }
+            | Message::ReadIndex { .. }
+            | Message::ReadIndexReply { .. }
+            | Message::WantSnapshot { .. } => write!(f, "{:?}", self.0),
         }
     }
 }
@@ -287,8 +291,12 @@ pub(super) fn is_followed(message: &Message) -> bool {
         | Message::AppendEntries { .. }
         | Message::AppendEntriesReply { .. } => true,
         Message::Heartbeat { commit, .. } => *commit > Index(0),
-        Message::PreVote { .. } | Message::PreVoteReply { .. } | Message::HeartbeatReply { .. } => {
-            false
-        }
+        Message::PreVote { .. }
+        | Message::PreVoteReply { .. }
+        | Message::HeartbeatReply { .. }
+        | Message::TimeoutNow { .. }
+        | Message::ReadIndex { .. }
+        | Message::ReadIndexReply { .. }
+        | Message::WantSnapshot { .. } => false,
     }
 }

@@ -105,7 +105,7 @@ impl World {
 
     /// Says whether the node is still there.
     fn carry_out(&mut self, id: NodeId, effects: Effects) -> bool {
-        let Effects { messages, persist, apply, reads, refused, notes } = effects;
+        let Effects { messages, persist, apply, reads, refused, notes, .. } = effects;
         for note in &notes {
             self.watch.note(self.now, id, note);
         }
@@ -229,7 +229,7 @@ impl World {
                 return;
             }
             let Some(process) = &mut self.machine_mut(id).process else { return };
-            let result = process.state.apply(entry.index, &entry.payload);
+            let result = process.state.apply(entry);
             let hash = process.state.hash();
             let waiter = waiting.next_if(|(index, _)| *index <= entry.index);
             let ticket = waiter.map(|(_, ticket)| ticket);

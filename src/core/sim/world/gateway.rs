@@ -261,9 +261,12 @@ impl World {
     fn failure(&mut self, node: NodeId, refusal: Refusal) -> Failure {
         let code = match refusal {
             Refusal::NotLeader(_) => ErrorCode::NotLeader,
-            Refusal::NoLeader => ErrorCode::NoLeader,
+            Refusal::NoLeader | Refusal::Transferring(_) => ErrorCode::NoLeader,
             Refusal::Overloaded => ErrorCode::Overloaded,
             Refusal::Unknown => ErrorCode::UnknownOutcome,
+            Refusal::Change(_) | Refusal::NoTarget | Refusal::TransferFailed => {
+                ErrorCode::BadRequest
+            }
         };
         if code == ErrorCode::NotLeader {
             self.watch.sometimes(crate::coverage::Sometimes::SentToLeader);

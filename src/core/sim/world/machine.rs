@@ -208,8 +208,8 @@ impl Machine {
         let boot = Boot {
             hard_state: recovered.hard_state,
             base: recovered.base,
-            base_membership: None,
             entries: recovered.entries.clone(),
+            ..Boot::default()
         };
         let node = Node::new(self.config(plan), boot, self.clock.at(now));
         let process = Process {
@@ -249,6 +249,6 @@ impl Machine {
 
 /// The members of a cluster of that size. Clients reach node 2 at `n2`.
 pub(super) fn membership(nodes: u64) -> Membership {
-    let member = |id| Member { id: NodeId(id), peer: String::new(), client: format!("n{id}") };
-    Membership { members: (1..=nodes).map(member).collect() }
+    let member = |id| Member::voter(NodeId(id), String::new(), format!("n{id}"));
+    Membership::of((1..=nodes).map(member).collect())
 }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use quorate_core::kv::{Command, Pacemaker, StateMachine, WriteOp};
-use quorate_core::types::{Index, Moment, Payload};
+use quorate_core::types::{Entry, Index, Moment, Payload, Term};
 use quorate_core::wire::client::{ErrorCode, OpResult, Success};
 
 const TTL_MS: u64 = 1_000;
@@ -15,10 +15,15 @@ struct Replica {
     log: Vec<Payload>,
 }
 
+/// The entry that follows what a state has applied.
+fn behind(state: &StateMachine, payload: &Payload) -> Entry {
+    Entry { term: Term(1), index: state.applied().next(), payload: payload.clone() }
+}
+
 impl Replica {
     fn apply(&mut self, command: &Command) -> OpResult {
         let payload = Payload::Command(command.encode());
-        let result = self.state.apply(self.state.applied().next(), &payload);
+        let result = self.state.apply(&behind(&self.state, &payload));
         self.log.push(payload);
         result.expect("a command has a result")
     }
@@ -86,7 +91,7 @@ fn a_retry_with_a_new_leader_is_not_executed_a_second_time() {
     let lost = old.add(session, 1, 0);
     let mut new = Replica::default();
     for payload in &old.log {
-        new.state.apply(new.state.applied().next(), payload);
+        new.state.apply(&behind(&new.state, payload));
     }
     assert_eq!(new.add(session, 1, 0), lost);
     assert_eq!(new.number(), 1);
@@ -173,7 +178,7 @@ fn sessions_expire_at_the_same_entry_everywhere() {
     assert!(replica.state.session_exists(late));
     let mut other = StateMachine::new();
     for payload in &replica.log {
-        other.apply(other.applied().next(), payload);
+        other.apply(&behind(&other, payload));
         if let Some((_, hash)) = hashes.iter().find(|(index, _)| *index == other.applied()) {
             assert_eq!(other.hash(), *hash);
         }

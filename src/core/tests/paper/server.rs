@@ -46,8 +46,8 @@ impl Server {
 
     /// Server `id` of so many, whose chance comes from `seed`.
     pub(crate) fn numbered(id: u64, size: u64, terms: &[u64], term: u64, seed: u64) -> Self {
-        let member = |id| Member { id: NodeId(id), peer: String::new(), client: String::new() };
-        let mut boot = Boot::first(Membership { members: (1..=size).map(member).collect() });
+        let member = |id| Member::voter(NodeId(id), String::new(), String::new());
+        let mut boot = Boot::first(Membership::of((1..=size).map(member).collect()));
         boot.entries.extend((2..).zip(terms).map(|(index, term)| entry(index, *term)));
         boot.hard_state = HardState { term: Term(term), vote: None };
         let config = Config::new(NodeId(id), seed);
@@ -384,7 +384,7 @@ pub(crate) fn rejected(term: u64, prev: u64, hint: Position) -> Message {
 }
 
 pub(crate) fn request_vote(term: u64, last: Position) -> Message {
-    Message::RequestVote { term: Term(term), last }
+    Message::RequestVote { term: Term(term), last, transfer: false }
 }
 
 pub(crate) fn pre_vote(term: u64, last: Position) -> Message {

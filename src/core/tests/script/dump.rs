@@ -66,6 +66,10 @@ pub(crate) fn refusal(refusal: Refusal) -> String {
         Refusal::NoLeader => "no leader known".to_owned(),
         Refusal::Overloaded => "overloaded".to_owned(),
         Refusal::Unknown => "unknown outcome".to_owned(),
+        Refusal::Transferring(to) => format!("leadership goes to {}", name(to)),
+        Refusal::Change(why) => why.to_string(),
+        Refusal::NoTarget => "nobody to hand leadership to".to_owned(),
+        Refusal::TransferFailed => "leadership was not handed over in time".to_owned(),
     }
 }
 

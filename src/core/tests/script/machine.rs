@@ -73,8 +73,9 @@ impl Machine {
         let boot = Boot {
             hard_state: self.disk.hard_state,
             base: self.disk.base,
-            base_membership: self.disk.base_membership.clone(),
             entries: self.disk.entries.clone(),
+            state: self.disk.base,
+            state_membership: self.disk.base_membership.clone(),
         };
         self.node = Some(Node::new(config, boot, self.moment()));
     }

@@ -54,8 +54,8 @@ pub(crate) fn old_entry(index: Index, term: Term) -> Entry {
 
 /// A membership of these voters, without addresses.
 pub(crate) fn membership(ids: impl IntoIterator<Item = NodeId>) -> Membership {
-    let member = |id| Member { id, peer: String::new(), client: String::new() };
-    Membership { members: ids.into_iter().map(member).collect() }
+    let member = |id| Member::voter(id, String::new(), String::new());
+    Membership::of(ids.into_iter().map(member).collect())
 }
 
 /// The ids of a membership: `1,2,3`.
@@ -120,6 +120,10 @@ pub(crate) fn kind(message: &Message) -> &'static str {
         Message::AppendEntriesReply { .. } => "AppendEntriesReply",
         Message::Heartbeat { .. } => "Heartbeat",
         Message::HeartbeatReply { .. } => "HeartbeatReply",
+        Message::TimeoutNow { .. } => "TimeoutNow",
+        Message::ReadIndex { .. } => "ReadIndex",
+        Message::ReadIndexReply { .. } => "ReadIndexReply",
+        Message::WantSnapshot { .. } => "WantSnapshot",
     }
 }
 
@@ -127,6 +131,7 @@ pub(crate) fn kind(message: &Message) -> &'static str {
 pub(crate) fn message(message: &Message) -> String {
     let verdict = |granted: &bool| if *granted { "granted" } else { "refused" };
     let rest = match message {
+        Message::RequestVote { last, transfer: true, .. } => format!("last {last}, transfer"),
         Message::PreVote { last, .. } | Message::RequestVote { last, .. } => format!("last {last}"),
         Message::PreVoteReply { granted, .. } | Message::RequestVoteReply { granted, .. } => {
             verdict(granted).to_owned()
@@ -140,6 +145,11 @@ pub(crate) fn message(message: &Message) -> String {
         },
         Message::Heartbeat { commit, round, .. } => format!("commit {commit}, round {round}"),
         Message::HeartbeatReply { round, last, .. } => format!("round {round}, last {last}"),
+        Message::TimeoutNow { term } | Message::WantSnapshot { term } => {
+            return format!("{} term {term}", kind(message));
+        }
+        Message::ReadIndex { id, .. } => format!("question {id}"),
+        Message::ReadIndexReply { id, index, .. } => format!("question {id}, index {index}"),
     };
     format!("{} term {}, {rest}", kind(message), message.term())
 }
@@ -196,7 +206,11 @@ pub(crate) fn parse_message(text: &str) -> Result<Message, String> {
     Ok(match kind {
         "PreVote" => Message::PreVote { term, last: fields.position("last")? },
         "PreVoteReply" => Message::PreVoteReply { term, granted: fields.granted()? },
-        "RequestVote" => Message::RequestVote { term, last: fields.position("last")? },
+        "RequestVote" => Message::RequestVote {
+            term,
+            last: fields.position("last")?,
+            transfer: fields.0.contains_key("transfer"),
+        },
         "RequestVoteReply" => Message::RequestVoteReply { term, granted: fields.granted()? },
         "AppendEntries" => {
             let (prev, commit) = (fields.position("after")?, fields.index("commit")?);
@@ -213,6 +227,13 @@ pub(crate) fn parse_message(text: &str) -> Result<Message, String> {
         "HeartbeatReply" => {
             let (round, last) = (fields.number("round")?, fields.index("last")?);
             Message::HeartbeatReply { term, round, last }
+        }
+        "TimeoutNow" => Message::TimeoutNow { term },
+        "WantSnapshot" => Message::WantSnapshot { term },
+        "ReadIndex" => Message::ReadIndex { term, id: fields.number("question")? },
+        "ReadIndexReply" => {
+            let (id, index) = (fields.number("question")?, fields.index("index")?);
+            Message::ReadIndexReply { term, id, index }
         }
         _ => return Err(format!("no such message: {kind}")),
     })

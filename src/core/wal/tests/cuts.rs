@@ -96,6 +96,8 @@ pub(super) struct Tried {
     pub(super) model: Model,
     /// The state that was synced last, and each since, record by record.
     possible: Vec<Model>,
+    /// Synced up to here, and not removed since.
+    synced: Index,
 }
 
 impl Tried {
@@ -109,6 +111,7 @@ impl Tried {
             wal: None,
             possible: vec![model.clone()],
             model,
+            synced: Index(0),
         };
         tried.start(operations);
         tried
@@ -124,10 +127,12 @@ impl Tried {
         let fs = Mains { disk: self.disk.clone(), left: self.left.clone() };
         match Wal::open(Arc::new(fs), options(self.segment_bytes)) {
             Ok((wal, found)) => {
-                let found = Model { entries: found.entries, hard_state: found.hard_state };
-                assert!(self.possible.contains(&found), "{found:?} of {:?}", self.possible);
+                let which = self.possible.iter().rev().find(|state| state.allows(&found));
+                let which = which.unwrap_or_else(|| panic!("{found:?} of {:?}", self.possible));
+                let trimmed = which.trimmed;
                 self.wal = Some(wal);
-                self.model = found;
+                self.model = Model { trimmed, ..found.into() };
+                self.synced = self.model.last().index;
                 self.possible = vec![self.model.clone()];
             }
             Err(error) => assert!(self.out_of_power(), "{error}"),
@@ -148,7 +153,7 @@ impl Tried {
         match *step {
             Step::Append(count, bytes) => {
                 for _ in 0..count {
-                    let index = self.model.entries.len() as u64 + 1;
+                    let index = self.model.last().index.0 + 1;
                     let new = entry(index, self.model.hard_state.term.0, bytes);
                     wal.append(std::slice::from_ref(&new)).unwrap();
                     self.model.entries.push(new);
@@ -156,7 +161,10 @@ impl Tried {
                 }
             }
             Step::Truncate(from) => {
+                // Nothing that a checkpoint holds is ever truncated.
+                let from = from.max(self.model.base.index.0 + 1).max(self.model.trimmed + 1);
                 wal.truncate_from(Index(from)).unwrap();
+                self.synced = self.synced.min(Index(from - 1));
                 self.model.entries.retain(|entry| entry.index.0 < from);
                 self.staged();
             }
@@ -166,12 +174,33 @@ impl Tried {
                 self.staged();
             }
             Step::Sync => match wal.sync() {
-                Ok(()) => self.possible = vec![self.model.clone()],
+                Ok(()) => {
+                    self.synced = self.model.last().index;
+                    self.possible = vec![self.model.clone()];
+                }
                 Err(error) => {
                     assert!(self.out_of_power(), "{error}");
                     self.wal = None;
                 }
             },
+            Step::Trim(tenths) => {
+                let through = self.synced.0 * tenths / 10;
+                let states = self.possible.iter_mut().chain([&mut self.model]);
+                states.for_each(|state| state.trimmed = state.trimmed.max(through));
+                if let Err(error) = wal.trim(Index(through)) {
+                    assert!(self.left.load(Ordering::Relaxed) == 0, "{error}");
+                    self.wal = None;
+                }
+            }
+            Step::Reset(further) => {
+                let index = Index(self.model.last().index.0 + further);
+                let base = Position { term: self.model.hard_state.term, index };
+                wal.reset(base).unwrap();
+                let trimmed = 0;
+                self.model = Model { base, entries: vec![], trimmed, ..self.model };
+                self.synced = Index(0);
+                self.staged();
+            }
             Step::Crash(crash) => {
                 self.lose_power(crash);
                 self.start(usize::MAX);
@@ -208,8 +237,40 @@ pub(super) fn script() -> Vec<Step> {
 pub(super) const SEGMENT_BYTES: u64 = 4_700;
 
 fn scripted(operations: usize) -> Tried {
+    tried(script(), operations)
+}
+
+/// Appends in small segments, a trim, a snapshot behind them, appends, and another trim.
+fn trimming() -> Vec<Step> {
+    let some = [Step::Term, Step::Append(3, 120), Step::Sync];
+    let mut steps = some.repeat(5);
+    steps.push(Step::Trim(9));
+    steps.extend(some);
+    steps.extend([Step::Reset(7), Step::Append(2, 50), Step::Sync]);
+    steps.extend(some.repeat(3));
+    steps.push(Step::Trim(10));
+    steps
+}
+
+#[test]
+fn the_power_may_go_after_any_operation_of_a_trim_or_a_reset() {
+    const PLENTY: usize = 1_000_000;
+    let all = PLENTY - tried(trimming(), PLENTY).left.load(Ordering::Relaxed);
+    assert!(all > 60, "{all}");
+    for operations in 0..=all {
+        let unsynced = tried(trimming(), operations).disk.unsynced().min(6);
+        for subset in 0..1u64 << unsynced {
+            let mut tried = tried(trimming(), operations);
+            tried.lose_power(Crash::Subset(subset));
+            tried.start(usize::MAX);
+            tried.goes_on();
+        }
+    }
+}
+
+fn tried(steps: Vec<Step>, operations: usize) -> Tried {
     let mut tried = Tried::new(SEGMENT_BYTES, operations);
-    for step in script() {
+    for step in steps {
         // The start within the script has no more power than the rest.
         if let Step::Crash(crash) = step {
             if !tried.out_of_power() {

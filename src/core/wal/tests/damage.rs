@@ -21,7 +21,7 @@ fn paths(fs: &MemoryFs) -> Vec<String> {
 
 fn found(fs: &MemoryFs) -> Result<Model, StoreError> {
     let (_, found) = open(fs, SEGMENT_BYTES)?;
-    Ok(Model { entries: found.entries, hard_state: found.hard_state })
+    Ok(found.into())
 }
 
 /// Opens a copy of the disk with one byte changed.
@@ -152,16 +152,13 @@ fn a_missing_or_exchanged_segment_is_named() {
 }
 
 fn any_entry() -> impl Strategy<Value = Entry> {
-    let member = (any::<u64>(), ".{0,12}", ".{0,12}").prop_map(|(id, peer, client)| Member {
-        id: NodeId(id),
-        peer,
-        client,
-    });
+    let member = (any::<u64>(), ".{0,12}", ".{0,12}")
+        .prop_map(|(id, peer, client)| Member::voter(NodeId(id), peer, client));
     let payload = prop_oneof![
         Just(Payload::Noop),
         prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| Payload::Command(bytes.into())),
         prop::collection::vec(member, 0..4)
-            .prop_map(|members| Payload::Membership(Membership { members })),
+            .prop_map(|members| Payload::Membership(Membership::of(members))),
     ];
     (any::<u64>(), any::<u64>(), payload).prop_map(|(term, index, payload)| Entry {
         term: Term(term),

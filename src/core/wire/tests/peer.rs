@@ -18,16 +18,13 @@ fn position() -> impl Strategy<Value = Position> {
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    let member = (any::<u64>(), ".{0,20}", ".{0,20}").prop_map(|(id, peer, client)| Member {
-        id: NodeId(id),
-        peer,
-        client,
-    });
+    let member = (any::<u64>(), ".{0,20}", ".{0,20}")
+        .prop_map(|(id, peer, client)| Member::voter(NodeId(id), peer, client));
     let members = prop::collection::vec(member, 0..4);
     let payload = prop_oneof![
         Just(Payload::Noop),
         blob().prop_map(Payload::Command),
-        members.prop_map(|members| Payload::Membership(Membership { members })),
+        members.prop_map(|members| Payload::Membership(Membership::of(members))),
     ];
     (position(), payload).prop_map(|(Position { term, index }, payload)| Entry {
         term,
@@ -46,7 +43,7 @@ fn message() -> impl Strategy<Value = Message> {
             entries,
         },
     );
-    let small = (any::<[u64; 3]>(), position(), any::<bool>(), 0..9).prop_map(
+    let small = (any::<[u64; 3]>(), position(), any::<bool>(), 0..13).prop_map(
         |([term, index, round], last, granted, kind)| {
             let (term, prev, commit) = (Term(term), Index(index), Index(index));
             let accepted = AppendOutcome::Accepted(last.index);
@@ -54,12 +51,16 @@ fn message() -> impl Strategy<Value = Message> {
             match kind {
                 0 => Message::PreVote { term, last },
                 1 => Message::PreVoteReply { term, granted },
-                2 => Message::RequestVote { term, last },
+                2 => Message::RequestVote { term, last, transfer: granted },
                 3 => Message::RequestVoteReply { term, granted },
                 4 => Message::AppendEntriesReply { term, prev, outcome: accepted },
                 5 => Message::AppendEntriesReply { term, prev, outcome: rejected },
                 6 => Message::Heartbeat { term, commit, round },
                 7 => Message::HeartbeatReply { term, round, last: prev },
+                8 => Message::TimeoutNow { term },
+                9 => Message::ReadIndex { term, id: round },
+                10 => Message::ReadIndexReply { term, id: round, index: prev },
+                11 => Message::WantSnapshot { term },
                 _ => Message::AppendEntries { term, prev: last, commit, entries: vec![] },
             }
         },
@@ -73,11 +74,18 @@ fn handshake() -> impl Strategy<Value = Handshake> {
         RefusedWhy::Cluster,
         RefusedWhy::Node,
         RefusedWhy::Incarnation,
+        RefusedWhy::Removed,
         RefusedWhy::Secret,
         RefusedWhy::Malformed,
     ]);
-    let hello = (any::<u32>(), ".{0,30}", any::<[u64; 5]>(), blob()).prop_map(
-        |(version, cluster, [cluster_id, from, to, incarnation, election_timeout_ms], nonce)| {
+    let hello = (any::<u32>(), ".{0,30}", ".{0,30}", any::<[u64; 5]>(), blob()).prop_map(
+        |(
+            version,
+            cluster,
+            address,
+            [cluster_id, from, to, incarnation, election_timeout_ms],
+            nonce,
+        )| {
             let (from, to) = (NodeId(from), NodeId(to));
             Handshake::Hello(PeerHello {
                 version,
@@ -87,6 +95,7 @@ fn handshake() -> impl Strategy<Value = Handshake> {
                 to,
                 incarnation,
                 election_timeout_ms,
+                address,
                 nonce,
             })
         },
@@ -193,12 +202,12 @@ proptest! {
 /// A length of four gigabytes at every place of a message that bears one.
 #[test]
 fn lengths_that_lie_are_errors() {
-    let members = vec![Member { id: NodeId(1), peer: "p".into(), client: "c".into() }];
+    let members = vec![Member::voter(NodeId(1), "p", "c")];
     let (term, index) = (Term(1), Index(1));
     let entry = |payload| Entry { term, index, payload };
     let entries = vec![
         entry(Payload::Command(Bytes::from_static(b"x"))),
-        entry(Payload::Membership(Membership { members })),
+        entry(Payload::Membership(Membership::of(members))),
     ];
     let prev = Position::default();
     let message = Message::AppendEntries { term, prev, commit: Index(0), entries };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use quorate_sim::coverage::Sometimes;
-pub(crate) use quorate_sim::ledger::{Campaign, Found, Ledger, Seen};
+pub(crate) use quorate_sim::ledger::{Campaign, Ledger, Seen};
 
 use crate::Args;
 use crate::campaign::Findings;

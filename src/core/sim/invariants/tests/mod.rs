@@ -101,8 +101,8 @@ fn hard(term: u64, vote: Option<u64>) -> HardState {
 }
 
 fn members() -> Membership {
-    let member = |id| Member { id: NodeId(id), peer: String::new(), client: String::new() };
-    Membership { members: (1..=3).map(member).collect() }
+    let member = |id| Member::voter(NodeId(id), String::new(), String::new());
+    Membership::of((1..=3).map(member).collect())
 }
 
 /// The log that every node begins with.
@@ -151,9 +151,15 @@ fn status(id: u64, role: RoleKind, term: u64, indexes: [u64; 4]) -> Status {
         last_index: last,
         durable_index: durable,
         membership: members(),
+        membership_committed: true,
         leader_contact: None,
         settled: false,
         followers: vec![],
+        checkpoint_index: Index(0),
+        log_bytes: 0,
+        snapshot_floor: commit.next(),
+        lacks_state: false,
+        transfers_to: None,
     }
 }
 

@@ -8,7 +8,7 @@ fn granted(term: u64) -> Message {
 }
 
 fn request(term: u64) -> Message {
-    Message::RequestVote { term: Term(term), last: at(1, 1) }
+    Message::RequestVote { term: Term(term), last: at(1, 1), transfer: false }
 }
 
 fn beat(term: u64, round: u64) -> Message {

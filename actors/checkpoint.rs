@@ -1,0 +1,85 @@
+//! CheckpointActor: the state on disk, alone on a thread that may block for seconds. What it is
+//! given is a point in time, so nobody waits for it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use actix::prelude::*;
+use quorate_core::store::CheckpointStore;
+
+use crate::fatal::{exit, fatal};
+use crate::messages::{Captured, Save, Saved};
+use crate::metrics::Metrics;
+use crate::view::View;
+
+/// The actor of the checkpoint.
+pub struct CheckpointActor {
+    store: Box<dyn CheckpointStore>,
+    above: Above,
+    view: Arc<View>,
+    metrics: Metrics,
+}
+
+/// Whom a CheckpointActor tells.
+pub struct Above {
+    /// Who hears that a checkpoint is durable.
+    pub captured: Recipient<Captured>,
+    /// Who hears that a snapshot that came in is durable.
+    pub saved: Recipient<Saved>,
+}
+
+impl CheckpointActor {
+    /// An actor around an opened store.
+    pub fn new(
+        store: Box<dyn CheckpointStore>,
+        above: Above,
+        view: Arc<View>,
+        metrics: Metrics,
+    ) -> Self {
+        view.checkpoint_bytes.store(store.bytes(), Ordering::Relaxed);
+        Self { store, above, view, metrics }
+    }
+}
+
+impl Actor for CheckpointActor {
+    type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        if !self.view.stopping.load(Ordering::SeqCst) {
+            fatal(exit::INTERNAL, "CheckpointActor ended, so this node stops");
+        }
+    }
+}
+
+impl Handler<Save> for CheckpointActor {
+    type Result = ();
+    fn handle(&mut self, Save { state, changes, install }: Save, _: &mut Self::Context) {
+        let position = state.position();
+        // Nothing hangs on one more checkpoint when the node stops.
+        if self.view.stopping.load(Ordering::SeqCst) && !install {
+            return;
+        }
+        let started = Instant::now();
+        let saved = self.store.save(&state, changes);
+        if let Err(error) = saved {
+            fatal(
+                exit::DISK,
+                format_args!(
+                    "disk error: {error}. The log holds everything that was acknowledged; this node stops. \
+                     Check the disk and its free space, then start it again"
+                ),
+            );
+        }
+        let took = started.elapsed();
+        self.metrics.checkpoints.inc();
+        self.metrics.checkpoint_seconds.observe(took.as_secs_f64());
+        self.view.checkpoint_bytes.store(self.store.bytes(), Ordering::Relaxed);
+        log::debug!("checkpoint: durable up to {position} in {} ms", took.as_millis());
+        if install {
+            self.above.saved.do_send(Saved);
+        } else {
+            self.above.captured.do_send(Captured { position });
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Who is dialled, where, and as what.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use quorate_core::types::NodeId;
+use quorate_core::wire::peer::{RAFT_PATH, SNAPSHOT_PATH};
+
+use crate::handshake::{Incarnations, judge_member};
+use crate::settings::Settings;
+use crate::view::View;
+
+/// Makes ways to other members.
+#[derive(Clone)]
+pub struct Dialler {
+    /// This node's settings.
+    pub settings: Arc<Settings>,
+    /// Which disks the others had when they were first met.
+    pub incarnations: Arc<Mutex<dyn Incarnations>>,
+    /// Who the members are.
+    pub view: Arc<View>,
+}
+
+impl Dialler {
+    /// A way for messages of Raft to a member, which is reached at that address unless the
+    /// configuration says otherwise.
+    #[must_use]
+    pub fn raft(&self, peer: NodeId, address: String) -> Dial {
+        self.dial(peer, address, RAFT_PATH)
+    }
+
+    /// A way for a snapshot.
+    #[must_use]
+    pub fn snapshot(&self, peer: NodeId, address: String) -> Dial {
+        self.dial(peer, address, SNAPSHOT_PATH)
+    }
+
+    fn dial(&self, peer: NodeId, address: String, path: &'static str) -> Dial {
+        let Self { settings, incarnations, view } = self.clone();
+        let seed = settings.raft.seed ^ peer.0;
+        let address = settings.dial.get(&peer).cloned().unwrap_or(address);
+        let judge = move |node, incarnation| {
+            let (committed, membership) = view.membership();
+            let mut known = incarnations.lock().unwrap_or_else(PoisonError::into_inner);
+            let judged = judge_member(&mut *known, committed, &membership, node, incarnation);
+            judged.map_err(|refused| refused.reason)
+        };
+        let (queued, incarnation_known) = (Arc::default(), Box::new(judge));
+        Dial { settings, peer, address, path, queued, incarnation_known, seed }
+    }
+}
+
+/// What a dialling task needs.
+pub struct Dial {
+    /// This node's settings.
+    pub settings: Arc<Settings>,
+    /// The peer.
+    pub peer: NodeId,
+    /// The path that is asked for: what goes over the connection.
+    pub path: &'static str,
+    /// Where it is dialled.
+    pub address: String,
+    /// Bytes handed to the connection and not yet written.
+    pub queued: Arc<AtomicUsize>,
+    /// Says whether a peer's disk is the one known; see `judge_incarnation`.
+    pub incarnation_known: Box<dyn FnMut(NodeId, u64) -> Result<(), String> + Send>,
+    /// The seed of the pauses.
+    pub seed: u64,
+}

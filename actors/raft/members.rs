@@ -1,0 +1,122 @@
+//! RaftActor's part in changing members and in keeping the log short: ways to whoever comes, no
+//! way to whoever goes, and the core's orders to the actors below.
+
+use actix::prelude::*;
+use quorate_core::raft::Effects;
+use quorate_core::types::{Index, Membership, NodeId, Ticket};
+use quorate_core::wire::client::Success;
+
+use super::{RaftActor, Waiting};
+use crate::dialler::Dialler;
+use crate::messages::{Capture, Install, Peers, Purpose, Retire, Serve, Trim};
+use crate::peer::{self, PeerActor};
+use crate::reply::{Answers, Outcome, Reply};
+
+/// Makes the ways to other members.
+pub struct Roads {
+    /// How they are dialled.
+    pub dialler: Dialler,
+    /// Whom they tell.
+    pub raft: Addr<RaftActor>,
+    /// How many bytes may wait for each.
+    pub queue_bytes: usize,
+}
+
+impl Roads {
+    /// A way to a member, from now on.
+    #[must_use]
+    pub fn to(&self, id: NodeId, address: String) -> Addr<PeerActor> {
+        let above = peer::Above {
+            connected: self.raft.clone().recipient(),
+            disconnected: self.raft.clone().recipient(),
+        };
+        let dial = self.dialler.raft(id, address);
+        PeerActor::new(id, above, dial, self.queue_bytes).start()
+    }
+}
+
+impl RaftActor {
+    /// Another membership is in effect: who is new gets a way, who is gone has none any more.
+    pub(super) fn follow_members(&mut self, new: Membership) {
+        let own = self.view.node();
+        let gone = self.members.ids().filter(|id| new.member(*id).is_none());
+        for id in gone.collect::<Vec<_>>() {
+            if let Some((_, peer)) = self.below.peers.remove(&id) {
+                peer.do_send(Retire);
+            }
+        }
+        for member in new.members.iter().filter(|member| member.id != own) {
+            self.reach(member.id, &member.peer);
+        }
+        self.members = new;
+        self.tell_peers();
+        self.view.update(self.node.status());
+    }
+
+    /// Sees to it that there is a way to that address.
+    fn reach(&mut self, id: NodeId, address: &str) {
+        match self.below.peers.get(&id) {
+            Some((known, _)) if known == address => return,
+            Some((_, peer)) => peer.do_send(Retire),
+            None => {}
+        }
+        let peer = self.below.roads.to(id, address.to_owned());
+        self.below.peers.insert(id, (address.to_owned(), peer));
+    }
+
+    /// Who dials this node is to be answered, though it may be no member that it knows.
+    pub(super) fn introduced(&mut self, id: NodeId, address: &str) {
+        if id != self.view.node() && self.members.member(id).is_none() {
+            self.reach(id, address);
+            self.tell_peers();
+        }
+    }
+
+    fn tell_peers(&self) {
+        let peers = self.below.peers.iter();
+        let peers = peers.map(|(id, (_, peer))| (*id, peer.clone().recipient())).collect();
+        self.below.log_store.do_send(Peers(peers));
+    }
+
+    /// The core's orders about checkpoints and snapshots.
+    pub(super) fn compact(&self, effects: &mut Effects) {
+        if effects.capture {
+            self.below.state_machine.do_send(Capture { purpose: Purpose::Checkpoint });
+        }
+        if let Some(through) = effects.trim.take() {
+            self.below.log_store.do_send(Trim(through));
+        }
+        if let Some(followers) = effects.snapshots.take() {
+            let address = |id: NodeId| {
+                let known = self.below.peers.get(&id);
+                known.map(|(address, _)| (id, address.clone()))
+            };
+            let followers = followers.into_iter().filter_map(address).collect();
+            self.below.snapshots.do_send(Serve(followers));
+        }
+        if let Some(verdict) = effects.install.take() {
+            self.below.snapshots.do_send(Install(verdict));
+        }
+    }
+
+    /// Operators' requests that are done.
+    pub(super) fn finish(&mut self, done: Vec<Ticket>) {
+        let replies = done.into_iter().filter_map(|ticket| match self.tickets.remove(&ticket) {
+            Some(Waiting::Write(reply)) => Some(reply),
+            Some(Waiting::Read(_)) | None => None,
+        });
+        answer_all(replies.collect());
+    }
+
+    pub(super) fn answer_checkpoints(&mut self) {
+        answer_all(std::mem::take(&mut self.checkpoint_asked));
+    }
+}
+
+fn answer_all(replies: Vec<Reply>) {
+    let mut answers = Answers::default();
+    for reply in replies {
+        answers.add(reply, Outcome { index: Index(0), result: Ok(Success::Empty) });
+    }
+    answers.send();
+}

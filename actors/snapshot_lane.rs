@@ -1,0 +1,213 @@
+//! The connections that snapshots go over: one for each transfer, dialled by the sender. A few
+//! pieces are ahead of the answers, so that the wire is never idle and little is in memory.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use actix::{Addr, Message, Recipient};
+use actix_ws::{AggregatedMessage, AggregatedMessageStream, Session};
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use quorate_core::kv::StateMachine;
+use quorate_core::types::NodeId;
+use quorate_core::wire::peer::{SnapshotMessage, decode_snapshot, encode_snapshot};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite;
+
+use crate::dial::{Socket, connect};
+use crate::dialler::Dial;
+use crate::messages::{Offered, PieceCame, SnapshotSent, SnapshotStarted};
+use crate::snapshot::SnapshotActor;
+use crate::view::View;
+
+/// About the size of a piece.
+pub const PIECE_BYTES: usize = 256 << 10;
+/// So many pieces may be on their way, unanswered.
+const AHEAD: usize = 4;
+/// An answer that takes longer does not come. Installing a large state takes a while.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(500);
+/// After so many attempts without a piece taken, a newer state is sent.
+const ATTEMPTS: u32 = 8;
+
+/// Whom a sending task tells.
+pub struct Told {
+    /// That it has begun.
+    pub started: Recipient<SnapshotStarted>,
+    /// That the follower has it.
+    pub sent: Recipient<SnapshotSent>,
+    /// That it is given up.
+    pub failed: Recipient<GivenUp>,
+    /// Where its progress shows.
+    pub view: Arc<View>,
+}
+
+impl Told {
+    fn show(&self, peer: NodeId, percent: u64) {
+        let mut shown = self.view.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.insert(peer, percent.min(100));
+    }
+}
+
+/// A snapshot could not be sent.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct GivenUp {
+    /// To whom.
+    pub peer: NodeId,
+}
+
+/// Sends a state to a follower, over as many connections as it takes.
+pub async fn send(mut dial: Dial, state: Arc<StateMachine>, told: Told) {
+    let (peer, index) = (dial.peer, state.applied());
+    told.started.do_send(SnapshotStarted { peer, index });
+    let mut failed = 0;
+    while failed < ATTEMPTS {
+        match attempt(&mut dial, &state, &told).await {
+            Ok(()) => {
+                told.view.sending.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+                return told.sent.do_send(SnapshotSent { peer, index });
+            }
+            Err(Broken { why, progressed }) => {
+                log::info!("snapshot: to node {peer} is interrupted: {why}");
+                failed = if progressed { 0 } else { failed + 1 };
+            }
+        }
+        sleep(PAUSE).await;
+    }
+    told.failed.do_send(GivenUp { peer });
+}
+
+/// Why an attempt ended, and whether pieces were taken in it.
+struct Broken {
+    why: String,
+    progressed: bool,
+}
+
+async fn attempt(dial: &mut Dial, state: &StateMachine, told: &Told) -> Result<(), Broken> {
+    let mut progressed = false;
+    let sent = transfer(dial, state, told, &mut progressed).await;
+    sent.map_err(|why| Broken { why, progressed })
+}
+
+async fn transfer(
+    dial: &mut Dial,
+    state: &StateMachine,
+    told: &Told,
+    progressed: &mut bool,
+) -> Result<(), String> {
+    let mut socket = connect(dial).await?;
+    let (position, records) = (state.position(), state.record_count());
+    say(&mut socket, &SnapshotMessage::Offer { position, records }).await?;
+    let mut after = match hear(&mut socket).await? {
+        SnapshotMessage::Next(after) => after,
+        SnapshotMessage::Done => return Ok(()),
+        other => return Err(refusal(other)),
+    };
+    let (mut ahead, mut done) = (0, false);
+    let mut sent_records = state.records_until(&after);
+    loop {
+        while ahead < AHEAD && !done {
+            let chunk = state.chunk(&after, PIECE_BYTES);
+            after = chunk.last;
+            done = chunk.done;
+            sent_records += chunk.records;
+            say(&mut socket, &SnapshotMessage::Piece(chunk.bytes)).await?;
+            ahead += 1;
+        }
+        told.show(dial.peer, sent_records * 100 / records.max(1));
+        match hear(&mut socket).await? {
+            SnapshotMessage::Next(_) => {
+                *progressed = true;
+                ahead -= 1;
+            }
+            SnapshotMessage::Done => return Ok(()),
+            other => return Err(refusal(other)),
+        }
+    }
+}
+
+fn refusal(message: SnapshotMessage) -> String {
+    match message {
+        SnapshotMessage::Refused(why) => why,
+        other => format!("an answer out of turn: {other:?}"),
+    }
+}
+
+async fn say(socket: &mut Socket, message: &SnapshotMessage) -> Result<(), String> {
+    let sent = socket.send(tungstenite::Message::Binary(encode_snapshot(message)));
+    match timeout(ANSWER_TIME, sent).await {
+        Ok(sent) => sent.map_err(|error| error.to_string()),
+        Err(_) => Err("the connection takes nothing any more".to_owned()),
+    }
+}
+
+async fn hear(socket: &mut Socket) -> Result<SnapshotMessage, String> {
+    loop {
+        let heard = timeout(ANSWER_TIME, socket.next()).await;
+        match heard.map_err(|_| "no answer".to_owned())? {
+            Some(Ok(tungstenite::Message::Binary(bytes))) => return decode_snapshot(&bytes),
+            Some(Ok(tungstenite::Message::Close(frame))) => {
+                return Err(frame.map_or("closed".to_owned(), |frame| frame.reason.to_string()));
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error.to_string()),
+            None => return Err("closed".to_owned()),
+        }
+    }
+}
+
+/// The accepting side, once the handshake is done: hands over what comes in, and sends back
+/// what is answered. Says why it ended.
+pub(crate) async fn receive(
+    from: NodeId,
+    snapshots: &Addr<SnapshotActor>,
+    session: &mut Session,
+    stream: &mut AggregatedMessageStream,
+) -> String {
+    while let Some(message) = stream.next().await {
+        let bytes = match message {
+            Ok(AggregatedMessage::Binary(bytes)) => bytes,
+            Ok(AggregatedMessage::Ping(bytes)) => {
+                drop(session.pong(&bytes).await);
+                continue;
+            }
+            Ok(AggregatedMessage::Pong(_)) => continue,
+            Ok(AggregatedMessage::Close(_)) => return "closed".to_owned(),
+            Ok(AggregatedMessage::Text(_)) => return "a text frame".to_owned(),
+            Err(error) => return error.to_string(),
+        };
+        let answer = match decode_snapshot(&bytes) {
+            Ok(message) => hand_over(from, snapshots, message),
+            Err(error) => return format!("a frame that does not decode: {error}"),
+        };
+        let Some(answer) = answer else { return "a message out of turn".to_owned() };
+        let Ok(answer) = answer.await else { return "the node stops".to_owned() };
+        if session.binary(encode_snapshot(&answer)).await.is_err() {
+            return "closed".to_owned();
+        }
+    }
+    "connection lost".to_owned()
+}
+
+fn hand_over(
+    from: NodeId,
+    snapshots: &Addr<SnapshotActor>,
+    message: SnapshotMessage,
+) -> Option<oneshot::Receiver<SnapshotMessage>> {
+    let (reply, answer) = oneshot::channel();
+    match message {
+        SnapshotMessage::Offer { position, records } => {
+            snapshots.do_send(Offered { from, position, records, reply });
+        }
+        SnapshotMessage::Piece(bytes) => {
+            let bytes: Bytes = bytes;
+            snapshots.do_send(PieceCame { from, bytes, reply });
+        }
+        SnapshotMessage::Next(_) | SnapshotMessage::Done | SnapshotMessage::Refused(_) => {
+            return None;
+        }
+    }
+    Some(answer)
+}

@@ -1,0 +1,205 @@
+//! Keeping the log short: checkpoints, trimming, and snapshots for followers that are too far
+//! behind (Raft §7, dissertation §5.1).
+//!
+//! ```text
+//!   enough applied ─► capture ─► Captured (durable) ─► trim: the log keeps a tail behind it
+//!
+//!   a follower's next entry is compacted ─► snapshots: [it] ─► ... ─► SnapshotSent ─► probe on
+//!
+//!   SnapshotReceived ─► install ─► Installed: durable, and the state ─► reset of the log, if it
+//!   does not hold the snapshot's last entry ─► acknowledged once that is durable
+//! ```
+//!
+//! The order is what makes each step safe to crash in: the snapshot is this node's durable
+//! checkpoint before its log changes, and a checkpoint that the log does not hold makes the
+//! log obsolete at the next start ([`Boot::reconciled`](super::Boot::reconciled)).
+//!
+//! A snapshot is of committed entries, so it does not matter who sent it, or in which term.
+
+use super::effects::{Install, Note};
+use super::message::{AppendOutcome, Message};
+use super::node::{Node, Role};
+use crate::types::{Index, Membership, NodeId, Position};
+
+/// Where this node is with its checkpoints, and with a snapshot that it gets.
+#[derive(Debug, Default)]
+#[cfg_attr(feature = "search", derive(Clone))]
+pub(super) struct Compaction {
+    /// The newest durable checkpoint holds everything up to here.
+    pub(super) checkpoint: Index,
+    pub(super) capturing: bool,
+    pub(super) asked: bool,
+    /// Bytes of entries handed out since the last capture.
+    pub(super) bytes: usize,
+    /// The snapshot that is being installed.
+    pub(super) installing: Option<(Position, Membership)>,
+    /// Who was last said to need a snapshot.
+    pub(super) told: Vec<NodeId>,
+}
+
+impl Node {
+    /// Whether there is a log and no state under it: the checkpoint was lost. Nothing can be
+    /// applied before a snapshot comes; votes and acknowledgements are as good as ever.
+    pub(super) fn lacks_state(&self) -> bool {
+        self.applying.handed < self.log.base().index
+    }
+
+    /// Nothing is applied meanwhile: the state below is about to be replaced, or missing.
+    pub(super) fn awaits_state(&self) -> bool {
+        self.compaction.installing.is_some() || self.lacks_state()
+    }
+
+    pub(super) fn checkpoint_asked(&mut self) {
+        self.compaction.asked = true;
+    }
+
+    /// Whether to make a checkpoint behind what is handed out with this drain.
+    pub(super) fn capture(&mut self) -> bool {
+        let entries = self.applying.handed.0.saturating_sub(self.compaction.checkpoint.0);
+        let waits = self.awaits_state();
+        let Compaction { capturing, asked, bytes, .. } = &mut self.compaction;
+        let due = *asked
+            || entries >= self.config.snapshot_entries
+            || *bytes >= self.config.snapshot_bytes;
+        if *capturing || waits || !due {
+            return false;
+        }
+        *asked = false;
+        *bytes = 0;
+        *capturing = entries > 0;
+        *capturing
+    }
+
+    pub(super) fn captured(&mut self, position: Position) {
+        assert!(position.index <= self.applying.handed, "a checkpoint of what was not handed out");
+        self.compaction.capturing = false;
+        self.compaction.checkpoint = self.compaction.checkpoint.max(position.index);
+        self.trim();
+    }
+
+    /// Lets go of what a durable checkpoint holds, but for a tail.
+    fn trim(&mut self) {
+        let applied = self.applying.applied;
+        let limit = self.compaction.checkpoint.min(applied);
+        let limit = if mutant!(TrimsBeyondTheCheckpoint) { applied } else { limit };
+        let last = self.log.last().index;
+        let (entries, bytes) = (self.config.trailing_entries, self.config.snapshot_bytes);
+        let mut to = Index(last.0.saturating_sub(entries)).min(limit);
+        let mut kept = self.log.weight(to, last);
+        while kept > bytes && to < limit {
+            kept -= self.log.weight(to, to.next());
+            to = to.next();
+        }
+        // A follower that gets a snapshot now is to find what follows it; within reason.
+        if self.log.bytes() <= bytes.saturating_mul(4) {
+            to = self.held_for_snapshots().map_or(to, |held| to.min(held));
+        }
+        if to > self.log.base().index && !self.awaits_state() {
+            self.log.compact(to);
+            self.out.trim = Some(to);
+        }
+    }
+
+    fn held_for_snapshots(&self) -> Option<Index> {
+        let Role::Leader(leader) = &self.role else { return None };
+        leader.progress.values().filter_map(|progress| progress.snapshot).min()
+    }
+
+    // ---- the leader's side ----
+
+    pub(super) fn snapshot_started(&mut self, peer: NodeId, index: Index) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.progress.get_mut(&peer)
+            && progress.needs_snapshot()
+        {
+            progress.snapshot = Some(index);
+        }
+    }
+
+    pub(super) fn snapshot_sent(&mut self, peer: NodeId, index: Index) {
+        let last = self.log.last().index;
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.progress.get_mut(&peer)
+            && progress.needs_snapshot()
+            && index <= last
+        {
+            progress.snapshot_installed(index);
+            self.note(Note::SnapshotSent { peer, index });
+        }
+    }
+
+    pub(super) fn snapshot_wanted(&mut self, from: NodeId) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.progress.get_mut(&from)
+            && !progress.wants_snapshot
+        {
+            progress.wants_snapshot = true;
+            self.note(Note::NeedsSnapshot { peer: from });
+        }
+    }
+
+    /// Who is to be sent a snapshot, if that has changed.
+    pub(super) fn snapshots_due(&mut self) -> Option<Vec<NodeId>> {
+        let due: Vec<NodeId> = match &self.role {
+            Role::Leader(leader) => {
+                let needing = leader.progress.iter().filter(|(_, p)| p.needs_snapshot());
+                needing.map(|(id, _)| *id).collect()
+            }
+            Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) => vec![],
+        };
+        (due != self.compaction.told).then(|| {
+            self.compaction.told.clone_from(&due);
+            due
+        })
+    }
+
+    // ---- the follower's side ----
+
+    /// The first index that a snapshot must hold to be of any use here. An older one would
+    /// move the state back, or leave a gap below the log.
+    pub(super) fn snapshot_floor(&self) -> Index {
+        if self.lacks_state() { self.log.base().index } else { self.commit.next() }
+    }
+
+    pub(super) fn snapshot_received(&mut self, position: Position, membership: Membership) {
+        let leads = matches!(self.role, Role::Leader(_));
+        let useful = position.index >= self.snapshot_floor() || mutant!(InstallsOldSnapshots);
+        let accept = useful && !leads && self.compaction.installing.is_none();
+        if accept {
+            self.compaction.installing = Some((position, membership));
+        }
+        self.out.install = Some(Install { position, accept });
+    }
+
+    /// The snapshot is this node's checkpoint and state. The log goes on where it holds the
+    /// snapshot's last entry, and is replaced where it does not (Raft §7).
+    pub(super) fn installed(&mut self, position: Position) {
+        let Some((expected, membership)) = self.compaction.installing.take() else {
+            panic!("a snapshot up to {position} was installed, and none was accepted");
+        };
+        assert!(expected == position, "installed {position} instead of {expected}");
+        let keeps =
+            self.log.term_at(position.index) == Some(position.term) || mutant!(InstallKeepsTheLog);
+        if !keeps {
+            let commit = self.commit;
+            assert!(position.index > commit, "{position} conflicts with the commit {commit}");
+            self.log.reset(position);
+            self.disk.reset(position.index);
+            self.out.truncate_from = None;
+            self.out.reset = Some(position);
+        }
+        self.log.set_base_membership(membership);
+        self.commit = self.commit.max(position.index);
+        self.applying.jump(position.index);
+        self.compaction.checkpoint = self.compaction.checkpoint.max(position.index);
+        self.compaction.bytes = 0;
+        self.adopt_membership();
+        self.note(Note::Installed { position, reset: !keeps });
+        if let Some(leader) = self.leader {
+            let outcome = AppendOutcome::Accepted(position.index);
+            let prev = Index(0);
+            let reply = Message::AppendEntriesReply { term: self.term(), prev, outcome };
+            self.send_when_durable(leader, reply);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Handing leadership over (dissertation §3.10): the leader takes no more proposals, waits until
+//! the target holds its log and everyone who waited on it is answered, then tells the target to
+//! campaign at once. So a planned change of leader costs no write an unknown outcome.
+
+use super::effects::{Note, Refusal};
+use super::message::Message;
+use super::node::{Node, Role};
+use crate::types::{Moment, NodeId, Ticket};
+
+/// A transfer that is under way.
+#[derive(Debug)]
+#[cfg_attr(feature = "search", derive(Clone))]
+pub(super) struct Transfer {
+    pub(super) to: NodeId,
+    ticket: Ticket,
+    /// Given up then (B11.3).
+    deadline: Moment,
+    /// When the target was last told.
+    told: Option<Moment>,
+}
+
+impl Transfer {
+    pub(super) fn into_ticket(self) -> Ticket {
+        self.ticket
+    }
+}
+
+impl Node {
+    pub(super) fn transfer_leadership(&mut self, now: Moment, ticket: Ticket, to: Option<NodeId>) {
+        match self.judge_transfer(to) {
+            Err(refusal) => self.out.refused.push((ticket, refusal)),
+            Ok(None) => self.out.done.push(ticket),
+            Ok(Some(to)) => {
+                self.note(Note::Transfers { to });
+                let deadline = now + self.config.election_timeout;
+                let Role::Leader(leader) = &mut self.role else { return };
+                leader.transfer = Some(Transfer { to, ticket, deadline, told: None });
+            }
+        }
+    }
+
+    /// To whom it goes; `None` where there is nothing to do.
+    fn judge_transfer(&self, to: Option<NodeId>) -> Result<Option<NodeId>, Refusal> {
+        let Role::Leader(leader) = &self.role else {
+            return Err(self.leader.map_or(Refusal::NoLeader, Refusal::NotLeader));
+        };
+        if let Some(transfer) = &leader.transfer {
+            return Err(Refusal::Transferring(transfer.to));
+        }
+        if to == Some(self.config.id) {
+            return Ok(None);
+        }
+        let to = to.or_else(|| self.best_successor()).ok_or(Refusal::NoTarget)?;
+        let votes = self.membership.voters().any(|voter| voter == to);
+        if votes { Ok(Some(to)) } else { Err(Refusal::NoTarget) }
+    }
+
+    /// A leader's part of the drain.
+    pub(super) fn drive_transfer(&mut self, now: Moment) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(transfer) = &mut leader.transfer else { return };
+        let to = transfer.to;
+        let votes = self.membership.voters().any(|voter| voter == to);
+        if now >= transfer.deadline || !votes {
+            return self.give_up_transfer();
+        }
+        let last = self.log.last().index;
+        let level = leader.progress.get(&to).is_some_and(|progress| progress.match_index == last);
+        // Nobody must be left waiting on this leadership: all is committed and handed out.
+        let answered = self.applying.handed == last || mutant!(TransferForgetsWhoWaits);
+        let again = transfer.told.is_none_or(|told| now.since(told) >= self.config.heartbeat);
+        if again && answered && (level || mutant!(TransferDoesNotWait)) {
+            transfer.told = Some(now);
+            let term = self.term();
+            self.send(to, Message::TimeoutNow { term });
+        }
+    }
+
+    fn give_up_transfer(&mut self) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        if let Some(transfer) = leader.transfer.take() {
+            self.note(Note::TransferFailed { to: transfer.to });
+            self.out.refused.push((transfer.into_ticket(), Refusal::TransferFailed));
+        }
+    }
+
+    /// The leader asks this node to take over.
+    pub(super) fn timeout_now(&mut self, now: Moment, from: NodeId) {
+        let follows = matches!(self.role, Role::Follower) && self.leader == Some(from);
+        if follows && self.may_campaign(now) {
+            self.campaign_asked = true;
+            self.campaign(now);
+        }
+    }
+}
