@@ -22,6 +22,7 @@
 )]
 
 pub mod cluster;
+pub mod course;
 pub mod disk;
 pub mod judge;
 pub mod ledger;
