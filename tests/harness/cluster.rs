@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quorate_client::Client;
 use quorate_core::wire::client::{Op, Status, Success};
@@ -246,21 +246,35 @@ impl Cluster {
 
     /// Waits until all nodes have applied the same index and have the same state there; that
     /// index and the state's hash.
+    ///
+    /// # Panics
+    /// When that has not come about in a minute, or equal nodes have unequal states.
     pub async fn settled(&self) -> (u64, String) {
-        let found = wait_for("equal state on all nodes", Duration::from_secs(60), async || {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
             let statuses = self.statuses().await;
-            let first = statuses.first()?.state_hash.clone();
-            let all = statuses.len() == self.addresses.len();
-            let level = statuses.iter().all(|status| status.state_hash.index == first.index);
-            if all && level {
-                for status in &statuses {
-                    assert_eq!(status.state_hash, first, "node {} has another state", status.node);
-                }
-                return Some((first.index, first.hash));
+            if let Some(state) = self.level(&statuses) {
+                return state;
             }
-            None
-        });
-        found.await
+            if Instant::now() > deadline {
+                panic!("the nodes do not get level in a minute:\n{}", told(&statuses));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The state of all nodes, if they have applied the same index.
+    fn level(&self, statuses: &[Status]) -> Option<(u64, String)> {
+        let first = statuses.first()?.state_hash.clone();
+        let all = statuses.len() == self.addresses.len();
+        let is_level = statuses.iter().all(|status| status.state_hash.index == first.index);
+        if !all || !is_level {
+            return None;
+        }
+        for status in statuses {
+            assert_eq!(status.state_hash, first, "node {} has another state", status.node);
+        }
+        Some((first.index, first.hash))
     }
 
     /// Kills every node, and starts every node again.
@@ -299,6 +313,26 @@ pub(crate) async fn ask(address: String) -> Option<Status> {
         }
     };
     tokio::time::timeout(Duration::from_millis(700), asking).await.ok()?
+}
+
+/// What nodes say of themselves, a line each.
+fn told(statuses: &[Status]) -> String {
+    let line = |status: &Status| {
+        let Status { node, role, term, commit_index, applied_index, .. } = status;
+        let (first, last, snapshot) =
+            (status.first_index, status.last_index, status.snapshot_index);
+        let peers: Vec<String> = status
+            .peers
+            .iter()
+            .map(|peer| format!("{} {} match {}", peer.id, peer.state, peer.match_index))
+            .collect();
+        format!(
+            "node {node}: {role} of term {term}, log ({first} to {last}), snapshot {snapshot}, \
+             commit {commit_index}, applied {applied_index}; {}\n",
+            peers.join(", ")
+        )
+    };
+    statuses.iter().map(line).collect()
 }
 
 /// With `QUORATE_KEEP=DIRECTORY`, what a failed test leaves is copied there.
