@@ -2,17 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../examples/support/mod.rs"]
-mod support;
-
 use std::path::Path;
 use std::time::Duration;
 
 use quorate_client::Client;
 use quorate_core::types::NodeId;
 use quorate_core::wire::client::{Admin, Op, Success};
-use support::load::Load;
-use support::{Cluster, wait_for};
+use quorate_harness::load::Load;
+use quorate_harness::{Cluster, wait_for};
 
 fn quorate() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_quorate"))
