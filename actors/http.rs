@@ -7,7 +7,6 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use quorate_core::kv::backup::Writer;
 use quorate_core::kv::{Command, WriteOp};
 use quorate_core::types::Index;
 use quorate_core::wire::client::{ErrorCode, Failure, Op, Status, Success};
@@ -16,9 +15,10 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::client_session::Shared;
-use crate::messages::{Proposal, Propose, Query, Question, Read};
+use crate::messages::{Proposal, Propose, Query, Question};
 use crate::reply::{Outcome, Reply};
 
+mod backup;
 mod keys;
 mod params;
 
@@ -49,7 +49,7 @@ pub fn routes(config: &mut web::ServiceConfig, keys: bool) {
         .route("/metrics", web::get().to(metrics))
         .route("/v1/status", web::get().to(status))
         .route("/v1/session", web::post().to(open_session))
-        .route("/v1/backup", web::get().to(backup));
+        .route("/v1/backup", web::get().to(backup::backup));
     if keys {
         key_routes(config);
     }
@@ -226,32 +226,6 @@ async fn readyz(web: web::Data<Web>) -> HttpResponse {
             .insert_header((RETRY_AFTER, "1"))
             .body(format!("not ready: {why}\n")),
     }
-}
-
-/// The state of this node as of now, as a backup file.
-async fn backup(request: HttpRequest, web: web::Data<Web>) -> HttpResponse {
-    let Ok(_permit) = web.permits.try_acquire() else {
-        let text = "too many HTTP requests wait: retry after a pause";
-        return respond(&request, Err(Failure::new(ErrorCode::Overloaded, text)));
-    };
-    let (sender, state) = oneshot::channel();
-    // A read like any other: whatever was acknowledged before is in it, on a follower, too.
-    web.shared.raft.do_send(Read(vec![Question::State { reply: sender }]));
-    let state = match timeout(ANSWER_TIME, state).await {
-        Ok(Ok(Ok(state))) => state,
-        Ok(Ok(Err(failure))) => return respond(&request, Err(failure)),
-        Ok(Err(_)) | Err(_) => {
-            let text = "no state within 10 s";
-            return respond(&request, Err(Failure::new(ErrorCode::Timeout, text)));
-        }
-    };
-    let view = &web.shared.view;
-    let pieces = Writer::new(state, view.cluster(), view.cluster_id(), view.version());
-    let pieces = futures_util::stream::iter(pieces.map(Ok::<_, actix_web::Error>));
-    HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "application/octet-stream"))
-        .insert_header(("Content-Disposition", "attachment; filename=\"quorate.backup\""))
-        .streaming(pieces)
 }
 
 async fn metrics(request: HttpRequest, web: web::Data<Web>) -> HttpResponse {

@@ -79,9 +79,13 @@ fn damaged(file: &Path, what: &str) -> Failed {
     Failed::new(exit::DAMAGED, "damaged", text)
 }
 
-fn open(file: &Path) -> Result<Reader<impl FnMut(&mut [u8]) -> Result<(), String>>, Failed> {
+/// What fills a buffer to its end.
+type Filling = Box<dyn FnMut(&mut [u8]) -> Result<(), String>>;
+
+fn open(file: &Path) -> Result<Reader<Filling>, Failed> {
     let from = File::open(file).map_err(|error| Failed::file(&file.to_string_lossy(), &error))?;
-    Reader::new(filled(BufReader::new(from))).map_err(|what| damaged(file, &what))
+    let filling: Filling = Box::new(filled(BufReader::new(from)));
+    Reader::new(filling).map_err(|what| damaged(file, &what))
 }
 
 fn read(common: &Common, file: &Path) -> Result<(Head, StateMachine), Failed> {
