@@ -41,6 +41,10 @@ sometimes! {
     HigherTermStepDown,
     /// a leader stepped down because it was told to
     AskedStepDown,
+    /// leadership was handed over
+    LeadershipTransferred,
+    /// leadership was not handed over in time
+    TransferFailed,
     /// writes ended as unknown at a leader that stepped down
     WritesEndedUnknown,
     /// an append was rejected

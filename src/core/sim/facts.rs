@@ -49,6 +49,20 @@ pub enum Fact<'a> {
         /// The command to append; `None` for a linearizable read.
         command: Option<&'a Bytes>,
     },
+    /// A node was asked for something by an operator.
+    Ordered {
+        /// The node.
+        node: NodeId,
+        /// How the node names the request.
+        ticket: Ticket,
+    },
+    /// An operator's request is done, and no entry of the log.
+    Done {
+        /// The node.
+        node: NodeId,
+        /// The request.
+        ticket: Ticket,
+    },
     /// A drain handed out what is to be made durable. From here on this is the node's log in
     /// memory, and its term and vote.
     Staged {

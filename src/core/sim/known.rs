@@ -283,6 +283,8 @@ impl Known {
                 self.node_mut(*node).applied = position.index;
             }
             Fact::Asked { .. }
+            | Fact::Ordered { .. }
+            | Fact::Done { .. }
             | Fact::Sent { .. }
             | Fact::Released { .. }
             | Fact::Refused { .. }

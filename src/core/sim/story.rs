@@ -68,6 +68,12 @@ impl Story {
             Fact::Durable { node, persist } => {
                 format!("n{node} disk     holds {}", persist_words(persist))
             }
+            Fact::Ordered { node, ticket } => {
+                format!("n{node}          is given an order, ticket {}", number(ticket.0))
+            }
+            Fact::Done { node, ticket } => {
+                format!("n{node}          has carried out order {}", number(ticket.0))
+            }
             Fact::Members { node, membership } => {
                 format!("n{node}          goes by {}", members_words(membership))
             }

@@ -170,9 +170,11 @@ impl Watch {
                 self.leaders.remove(node);
                 self.campaigned.remove(node);
             }
+            Fact::Done { .. } => self.sometimes(Sometimes::LeadershipTransferred),
             Fact::Applied { result, .. } => self.cover_execution(*result),
             Fact::Started { .. }
             | Fact::Asked { .. }
+            | Fact::Ordered { .. }
             | Fact::Members { .. }
             | Fact::Captured { .. }
             | Fact::Trimmed { .. }
@@ -292,8 +294,8 @@ impl Watch {
             | Note::Dropped { .. }
             | Note::NeedsSnapshot { .. }
             | Note::Members { .. }
-            | Note::Transfers { .. }
-            | Note::TransferFailed { .. } => {}
+            | Note::Transfers { .. } => {}
+            Note::TransferFailed { .. } => self.sometimes(Sometimes::TransferFailed),
             Note::SnapshotSent { .. } => self.sometimes(Sometimes::SnapshotSent),
             Note::Installed { reset: true, .. } => self.sometimes(Sometimes::InstallReplacedTheLog),
             Note::Installed { reset: false, .. } => self.sometimes(Sometimes::InstallKeptTheLog),
@@ -345,6 +347,8 @@ fn mark(fact: &Fact<'_>) -> u64 {
             join(12, *client, call ^ (session << 24) ^ (id << 32))
         }
         Fact::Completed { client, call, .. } => join(13, *client, *call),
+        Fact::Ordered { node, ticket } => join(18, node.0, ticket.0),
+        Fact::Done { node, ticket } => join(19, node.0, ticket.0),
         Fact::Members { node, membership } => join(14, node.0, membership.members.len() as u64),
         Fact::Captured { node, position } => join(15, node.0, position.index.0),
         Fact::Trimmed { node, to } => join(16, node.0, to.0),

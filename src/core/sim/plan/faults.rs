@@ -195,6 +195,11 @@ pub enum Fault {
         /// Which.
         node: Target,
     },
+    /// A leader is told to hand leadership over.
+    Transfer {
+        /// To whom; where it leads already, to whoever is best placed.
+        to: Target,
+    },
     /// A client's connection breaks.
     ClientReset {
         /// Which client.
@@ -238,6 +243,7 @@ impl Fault {
             Fault::Checkpoint { .. } => "checkpoint asked for",
             Fault::ClockJump { .. } => "clock jumped",
             Fault::StepDown { .. } => "told to step down",
+            Fault::Transfer { .. } => "told to hand over",
             Fault::ClientReset { .. } => "client cut off",
             Fault::ClientSilence { .. } => "client unheard",
         }
@@ -273,6 +279,7 @@ impl Fault {
         "checkpoint asked for",
         "clock jumped",
         "told to step down",
+        "told to hand over",
         "client cut off",
         "client unheard",
     ];

@@ -162,7 +162,7 @@ fn clock_rates(chance: &mut Chance, nodes: u64) -> Vec<u64> {
 }
 
 /// The kinds of faults, as weights; a seed silences some of them.
-type Weights = [(Kind, u64); 25];
+type Weights = [(Kind, u64); 26];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -189,6 +189,7 @@ enum Kind {
     Checkpoint,
     ClockJump,
     StepDown,
+    Transfer,
     ClientReset,
     ClientSilence,
 }
@@ -217,6 +218,7 @@ const WEIGHTS: Weights = [
     (Kind::Checkpoint, 2),
     (Kind::ClockJump, 3),
     (Kind::StepDown, 2),
+    (Kind::Transfer, 4),
     (Kind::ClientReset, 5),
     (Kind::ClientSilence, 5),
 ];
@@ -332,6 +334,7 @@ fn fault(chance: &mut Chance, kind: Kind, nodes: u64) -> Fault {
         Kind::LoseCheckpoint => Fault::LoseCheckpoint { node, down_ms: ms },
         Kind::Checkpoint => Fault::Checkpoint { node },
         Kind::ClockJump => Fault::ClockJump { node, ms: long },
+        Kind::Transfer => Fault::Transfer { to: node },
         Kind::StepDown => Fault::StepDown { node },
         Kind::ClientReset => Fault::ClientReset { client: chance.between(1, 8) },
         Kind::ClientSilence => {

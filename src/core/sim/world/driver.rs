@@ -106,7 +106,7 @@ impl World {
     /// Says whether the node is still there.
     fn carry_out(&mut self, id: NodeId, effects: Effects) -> bool {
         let Effects { messages, persist, apply, reads, refused, notes, .. } = effects;
-        let Effects { capture, trim, snapshots, install, membership, .. } = effects;
+        let Effects { done, capture, trim, snapshots, install, membership, .. } = effects;
         if let Some(membership) = &membership {
             self.watch.tell(self.now, &Fact::Members { node: id, membership });
         }
@@ -140,6 +140,12 @@ impl World {
         for (ticket, why) in refused {
             self.watch.tell(self.now, &Fact::Refused { node: id, ticket, why });
             self.refuse(id, ticket, why);
+        }
+        for ticket in done {
+            self.watch.tell(self.now, &Fact::Done { node: id, ticket });
+            if let Some(process) = &mut self.machine_mut(id).process {
+                process.tickets.remove(&ticket);
+            }
         }
         if capture {
             self.hand_to_state(id, Work::Capture);

@@ -6,9 +6,10 @@ use quorate_core::raft::Input;
 use quorate_core::types::NodeId;
 
 use super::World;
-use super::machine::Armed;
+use super::machine::{Armed, Waiting};
 use super::queue::Event;
 use crate::chance::Chance;
+use crate::facts::Fact;
 use crate::plan::{Fault, Power, Shape, Target};
 
 /// The end of a fault that lasts.
@@ -77,7 +78,8 @@ impl World {
             | Fault::LoseCheckpoint { .. }
             | Fault::Checkpoint { .. }
             | Fault::ClockJump { .. }
-            | Fault::StepDown { .. } => self.strike_process(&timed.fault, &mut chance),
+            | Fault::StepDown { .. }
+            | Fault::Transfer { .. } => self.strike_process(&timed.fault, &mut chance),
             Fault::Cut { .. }
             | Fault::Partition { .. }
             | Fault::Usurp { .. }
@@ -115,6 +117,7 @@ impl World {
             | Fault::LoseCheckpoint { node, .. }
             | Fault::Checkpoint { node }
             | Fault::ClockJump { node, .. }
+            | Fault::Transfer { to: node }
             | Fault::StepDown { node } => *node,
             Fault::Cut { from, .. } | Fault::Clog { from, .. } => *from,
             Fault::Reset { a, .. } => *a,
@@ -176,12 +179,24 @@ impl World {
                 let node = self.resolve(node);
                 self.feed(node, Input::Checkpoint);
             }
+            Fault::Transfer { to } => self.transfer(to),
             Fault::StepDown { node } => {
                 let node = self.resolve(node);
                 self.feed(node, Input::StepDown);
             }
             _ => {}
         }
+    }
+
+    /// The leader is told to hand leadership over.
+    fn transfer(&mut self, to: Target) {
+        let (now, to) = (self.now, self.resolve(to));
+        let Some(id) = self.leader() else { return };
+        let Some(process) = &mut self.machine_mut(id).process else { return };
+        let ticket = process.ticket(Waiting::Nobody);
+        self.watch.tell(now, &Fact::Ordered { node: id, ticket });
+        let to = (to != id).then_some(to);
+        self.feed(id, Input::TransferLeadership { ticket, to });
     }
 
     fn strike_network(&mut self, fault: &Fault) {
