@@ -18,6 +18,7 @@ use crate::client_session::Shared;
 use crate::messages::{Proposal, Propose, Query, Question};
 use crate::reply::{Outcome, Reply};
 
+mod backup;
 mod keys;
 mod params;
 
@@ -47,7 +48,8 @@ pub fn routes(config: &mut web::ServiceConfig, keys: bool) {
         .route("/readyz", web::get().to(readyz))
         .route("/metrics", web::get().to(metrics))
         .route("/v1/status", web::get().to(status))
-        .route("/v1/session", web::post().to(open_session));
+        .route("/v1/session", web::post().to(open_session))
+        .route("/v1/backup", web::get().to(backup::backup));
     if keys {
         key_routes(config);
     }
@@ -118,9 +120,13 @@ impl Web {
             Op::CompareAndSwap(swap) => (&swap.key, swap.value.as_ref().map_or(0, Bytes::len)),
             Op::Delete(delete) => (&delete.key, 0),
             Op::Get(get) => (&get.key, 0),
-            Op::Hello(_) | Op::Ping | Op::Bye | Op::Increment(_) | Op::Status | Op::Members => {
-                return Ok(());
-            }
+            Op::Hello(_)
+            | Op::Ping
+            | Op::Bye
+            | Op::Increment(_)
+            | Op::Status
+            | Op::Members
+            | Op::Admin(_) => return Ok(()),
         };
         let limits = &self.shared.limits;
         if key.is_empty() {

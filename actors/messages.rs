@@ -3,7 +3,7 @@
 //! | message | from → to |
 //! |---|---|
 //! | [`Tick`] | clock → raft |
-//! | [`Propose`], [`Read`] | client session, HTTP → raft |
+//! | [`Propose`], [`Read`], [`LeaseRead`] | client session, HTTP → raft |
 //! | [`Received`], [`Silenced`] | accepted peer connection → raft |
 //! | [`Connected`], [`Disconnected`] | peer → raft |
 //! | [`Persist`] | raft → log store |
@@ -36,7 +36,7 @@
 
 use actix::Message;
 use bytes::Bytes;
-use quorate_core::kv::Listing;
+use quorate_core::kv::{Listing, StateMachine};
 use quorate_core::raft;
 use quorate_core::types::{Entry, Index, NodeId};
 use quorate_core::wire::client::{Failure, Get};
@@ -78,6 +78,11 @@ pub struct Proposal {
 #[rtype(result = "()")]
 pub struct Read(pub Vec<Question>);
 
+/// Answer these reads under a lease, where there is one; else linearizably.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct LeaseRead(pub Vec<Question>);
+
 /// A read and who waits for its answer.
 pub enum Question {
     /// One key.
@@ -98,7 +103,12 @@ pub enum Question {
         /// Who waits.
         reply: oneshot::Sender<Result<Listing, Failure>>,
     },
-    /// This node's state.
+    /// The whole state, for a backup.
+    State {
+        /// Who waits.
+        reply: oneshot::Sender<Result<StateMachine, Failure>>,
+    },
+    /// This node's state in numbers.
     Status {
         /// Who waits.
         reply: Reply,
@@ -111,6 +121,7 @@ impl Question {
         match self {
             Question::Get { reply, .. } | Question::Status { reply } => reply.fail(failure),
             Question::List { reply, .. } => drop(reply.send(Err(failure))),
+            Question::State { reply } => drop(reply.send(Err(failure))),
         }
     }
 }

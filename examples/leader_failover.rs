@@ -10,8 +10,8 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use support::Cluster;
-use support::load::Load;
+use quorate_harness::Cluster;
+use quorate_harness::load::Load;
 
 mod support;
 

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 
 async fn quickstart() -> Result<(), Error> {
     // A cluster of one. With `quorate cluster` running, its addresses serve as well.
-    let cluster = support::Cluster::of_this_program(1, "");
+    let cluster = quorate_harness::Cluster::of_this_program(1, "");
 
     let client = Client::builder().endpoints(cluster.endpoints()).connect().await?;
 

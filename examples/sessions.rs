@@ -15,7 +15,7 @@ use quorate_core::wire::client::{
     Append, ErrorCode, Failure, Get, Hello, Op, RawReply, Replies, Success, decode_success,
     encode_request,
 };
-use support::{Cluster, wait_for};
+use quorate_harness::{Cluster, wait_for};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};

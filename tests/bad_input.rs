@@ -3,9 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../examples/support/mod.rs"]
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -13,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use quorate_core::raft::Random;
-use support::Cluster;
+use quorate_harness::Cluster;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};

@@ -3,15 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../examples/support/mod.rs"]
-mod support;
-
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use quorate_harness::Cluster;
 use serde_json::Value;
-use support::Cluster;
 
 fn quorate() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_quorate"))
@@ -138,7 +135,7 @@ async fn an_import_through_two_killed_leaders_is_complete_and_exactly_once() {
     let mut before = 0;
     for _ in 0..2 {
         let leader = cluster.leader().await;
-        support::wait_for("progress", std::time::Duration::from_secs(30), async || {
+        quorate_harness::wait_for("progress", std::time::Duration::from_secs(30), async || {
             let revision = cluster.status(leader).await?.revision;
             (revision > before + 800).then(|| before = revision)
         })

@@ -3,17 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../examples/support/mod.rs"]
-mod support;
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use quorate_client::Client;
 use quorate_core::wire::client::{Get, Op, Put, Success};
+use quorate_harness::load::Load;
+use quorate_harness::{Cluster, wait_for};
 use rustix::process::Signal;
-use support::load::Load;
-use support::{Cluster, wait_for};
 
 fn quorate() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_quorate"))

@@ -2,14 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../examples/support/mod.rs"]
-mod support;
-
 use std::path::Path;
 use std::time::Duration;
 
+use quorate_harness::Cluster;
 use serde_json::Value;
-use support::Cluster;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
@@ -100,9 +97,11 @@ async fn a_follower_redirects_and_pages_follow_each_other() {
     let leader = cluster.leader().await;
     let follower = *cluster.addresses.keys().find(|id| **id != leader).unwrap();
     let base = format!("http://{}/v1/kv", cluster.addresses[&follower]);
-    support::wait_for("a leader known to the follower", Duration::from_secs(5), async || {
-        cluster.status(follower).await?.leader.map(|_| ())
-    })
+    quorate_harness::wait_for(
+        "a leader known to the follower",
+        Duration::from_secs(5),
+        async || cluster.status(follower).await?.leader.map(|_| ()),
+    )
     .await;
     let away = agent(0).put(format!("{base}/a%2Fb?x=1")).send("x").unwrap();
     assert_eq!(away.status(), 307);
@@ -137,7 +136,7 @@ async fn health_readiness_status_and_metrics_answer() {
     let http = agent(0);
     assert_eq!(http.get(format!("{base}/healthz")).call().unwrap().status(), 200);
     // A leader is ready once it has committed in its term.
-    support::wait_for("ready", Duration::from_secs(10), async || {
+    quorate_harness::wait_for("ready", Duration::from_secs(10), async || {
         let ready = http.get(format!("{base}/readyz")).call().unwrap();
         (ready.status() == 200).then_some(())
     })
@@ -160,7 +159,7 @@ async fn health_readiness_status_and_metrics_answer() {
     for other in (1..=3).filter(|id| *id != leader) {
         cluster.kill(other);
     }
-    support::wait_for("not ready", Duration::from_secs(10), async || {
+    quorate_harness::wait_for("not ready", Duration::from_secs(10), async || {
         let ready = http.get(format!("{base}/readyz")).call().unwrap();
         (ready.status() == 503).then_some(())
     })

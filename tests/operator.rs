@@ -2,14 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../examples/support/mod.rs"]
-mod support;
-
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use support::{Cluster, wait_for};
+use quorate_harness::{Cluster, wait_for};
 
 fn quorate() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_quorate"))

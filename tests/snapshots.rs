@@ -3,16 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../examples/support/mod.rs"]
-mod support;
-
 use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use quorate_client::Client;
 use quorate_core::wire::client::Status;
-use support::{Cluster, wait_for};
+use quorate_harness::{Cluster, wait_for};
 
 /// Checkpoints after a thousand entries, with a short tail, in small files.
 const SMALL: &str = "

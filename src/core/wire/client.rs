@@ -9,11 +9,13 @@ use bytes::Bytes;
 
 use crate::types::NodeId;
 
+mod admin;
 mod decode;
 mod encode;
 mod op;
 mod replies;
 
+pub use admin::Admin;
 pub use decode::{Decoded, Malformed, Requests};
 pub use encode::{encode_reply, encode_request, encode_result};
 pub use replies::{RawReply, Replies, decode_success};
@@ -87,6 +89,8 @@ pub enum Op {
     Status,
     /// The cluster's members.
     Members,
+    /// What an operator asks for.
+    Admin(Admin),
 }
 
 /// Arguments of `hello`.

@@ -1,8 +1,12 @@
 //! The nodes' protocol: a handshake, then Raft's messages, one direction per connection.
 //!
 //! The node that dials sends; the node that accepts only answers the handshake. A websocket
-//! message carries one or more MessagePack values, compact (structs as arrays), because both
-//! ends are of one version: the handshake compares [`PROTOCOL_VERSION`].
+//! message carries one or more sealed MessagePack values, compact (structs as arrays), because
+//! both ends are of one version: the handshake compares [`PROTOCOL_VERSION`].
+//!
+//! The seal is the value's length and checksum, four bytes each. TCP's own checksum has 16 bits,
+//! and proxies and network cards make it anew over what they spoiled: one wrong bit in an entry
+//! would be another entry on one node, and in a vote another vote.
 //!
 //! ```text
 //!   dialler                                   acceptor
@@ -16,8 +20,10 @@
 //! With a shared secret each side proves that it knows it by an HMAC over both nonces and both
 //! names; without one the proofs are empty.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::raft::Message;
 use crate::types::{NodeId, Position};
@@ -148,9 +154,9 @@ pub enum SnapshotMessage {
 /// Never: writing into memory cannot fail.
 #[must_use]
 pub fn encode_snapshot(message: &SnapshotMessage) -> Bytes {
-    let mut out = Vec::new();
-    rmp_serde::encode::write(&mut out, message).expect("writing to memory cannot fail");
-    out.into()
+    let mut out = BytesMut::new();
+    seal_value(&mut out, message);
+    out.freeze()
 }
 
 /// The message about a snapshot in a websocket message.
@@ -158,7 +164,7 @@ pub fn encode_snapshot(message: &SnapshotMessage) -> Bytes {
 /// # Errors
 /// What is wrong with it, for a person.
 pub fn decode_snapshot(bytes: &[u8]) -> Result<SnapshotMessage, String> {
-    rmp_serde::from_slice(bytes).map_err(|error| error.to_string())
+    only(bytes)
 }
 
 /// Who proves its knowledge of the secret.
@@ -197,15 +203,62 @@ pub fn transcript(prover: Prover, hello: &PeerHello, nonce: &[u8], incarnation: 
     out
 }
 
+/// The bytes in front of each value: its length and its checksum, big-endian.
+pub(crate) const SEAL_BYTES: usize = 8;
+
+/// Adds a value and its seal.
+fn seal_value<T: Serialize>(out: &mut BytesMut, value: &T) {
+    let start = out.len();
+    out.put_bytes(0, SEAL_BYTES);
+    let mut writer = (&mut *out).writer();
+    rmp_serde::encode::write(&mut writer, value).expect("writing to memory cannot fail");
+    let mut sealed = out.split_off(start);
+    let (seal, body) = sealed.split_at_mut(SEAL_BYTES);
+    seal.copy_from_slice(&seal_of(body));
+    out.unsplit(sealed);
+}
+
+/// The seal of a value's bytes.
+#[expect(clippy::cast_possible_truncation, reason = "the low half of the hash will do")]
+pub(crate) fn seal_of(body: &[u8]) -> [u8; SEAL_BYTES] {
+    let length = u32::try_from(body.len()).expect("a message is below 4 GiB");
+    let sum = xxh3_64(body) as u32;
+    ((u64::from(length) << 32) | u64::from(sum)).to_be_bytes()
+}
+
+/// The first value behind its seal, and what follows it.
+fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), String> {
+    let (seal, rest) =
+        bytes.split_first_chunk::<SEAL_BYTES>().ok_or("a message that is cut short")?;
+    let length = u64::from_be_bytes(*seal) >> 32;
+    let length = usize::try_from(length).map_err(|error| error.to_string())?;
+    let (mut body, rest) = rest.split_at_checked(length).ok_or("a message that is cut short")?;
+    if seal_of(body) != *seal {
+        return Err("a message was damaged on its way: its checksum is wrong".to_owned());
+    }
+    let mut deserializer = rmp_serde::Deserializer::new(&mut body);
+    deserializer.set_max_depth(16);
+    let value = T::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
+    if body.is_empty() { Ok((value, rest)) } else { Err("bytes behind a message".to_owned()) }
+}
+
+/// The one value that a websocket message holds.
+fn only<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match unseal(bytes)? {
+        (value, []) => Ok(value),
+        (_, _) => Err("bytes behind a message".to_owned()),
+    }
+}
+
 /// One handshake message as a websocket message.
 ///
 /// # Panics
 /// Never: writing into memory cannot fail.
 #[must_use]
 pub fn encode_handshake(message: &Handshake) -> Bytes {
-    let mut out = Vec::new();
-    rmp_serde::encode::write(&mut out, message).expect("writing to memory cannot fail");
-    out.into()
+    let mut out = BytesMut::new();
+    seal_value(&mut out, message);
+    out.freeze()
 }
 
 /// The handshake message in a websocket message.
@@ -213,16 +266,15 @@ pub fn encode_handshake(message: &Handshake) -> Bytes {
 /// # Errors
 /// What is wrong with it, for a person.
 pub fn decode_handshake(bytes: &[u8]) -> Result<Handshake, String> {
-    rmp_serde::from_slice(bytes).map_err(|error| error.to_string())
+    only(bytes)
 }
 
 /// Adds a message of Raft to a websocket message.
 ///
 /// # Panics
-/// Never: writing into memory cannot fail.
+/// When the message has 4 GiB, which no limit allows.
 pub fn encode_message(out: &mut BytesMut, message: &Message) {
-    let mut writer = bytes::BufMut::writer(out);
-    rmp_serde::encode::write(&mut writer, message).expect("writing to memory cannot fail");
+    seal_value(out, message);
 }
 
 /// The messages of Raft in a websocket message.
@@ -233,10 +285,9 @@ pub fn decode_messages(frame: &[u8]) -> Result<Vec<Message>, String> {
     let mut rest = frame;
     let mut messages = Vec::new();
     while !rest.is_empty() {
-        let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
-        deserializer.set_max_depth(16);
-        let message = Message::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
+        let (message, behind) = unseal(rest)?;
         messages.push(message);
+        rest = behind;
     }
     Ok(messages)
 }
@@ -288,6 +339,31 @@ mod tests {
             if let Ok(some) = decode_messages(&frame[..cut]) {
                 assert!(messages().starts_with(&some) && some.len() < messages().len());
             }
+        }
+    }
+
+    #[test]
+    fn one_wrong_bit_anywhere_is_an_error() {
+        let mut frame = BytesMut::new();
+        for message in messages() {
+            encode_message(&mut frame, &message);
+        }
+        let handshake = encode_handshake(&Handshake::Proof(Bytes::from_static(b"proof")));
+        for bit in 0..8 * frame.len() {
+            let mut wrong = frame.to_vec();
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_messages(&wrong).is_err(), "bit {bit}");
+        }
+        for bit in 0..8 * handshake.len() {
+            let mut wrong = handshake.to_vec();
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_handshake(&wrong).is_err(), "bit {bit}");
+        }
+        let piece = encode_snapshot(&SnapshotMessage::Piece(Bytes::from_static(b"records")));
+        for bit in 0..8 * piece.len() {
+            let mut wrong = piece.to_vec();
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_snapshot(&wrong).is_err(), "bit {bit}");
         }
     }
 

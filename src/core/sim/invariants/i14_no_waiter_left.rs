@@ -105,7 +105,10 @@ impl Invariant for NoWaiterLeft {
                 }
                 self.open.insert((*node, *ticket), Waiting { command });
             }
-            Fact::Released { node, ticket, .. } => {
+            Fact::Ordered { node, ticket } => {
+                self.open.insert((*node, *ticket), Waiting { command: None });
+            }
+            Fact::Released { node, ticket, .. } | Fact::Done { node, ticket } => {
                 self.end(*node, *ticket)?;
             }
             Fact::Refused { node, ticket, why } => self.refused(*node, *ticket, *why)?,

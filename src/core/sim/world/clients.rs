@@ -11,10 +11,10 @@ use quorate_core::wire::client::{Decoded, ErrorCode, Limits, Op, Requests, Succe
 use super::World;
 use super::gateway::{Conn, Standing};
 use super::queue::Event;
-use super::workload::Habits;
 use crate::chance::Chance;
 use crate::coverage::Sometimes;
 use crate::facts::Fact;
+use crate::habits::Habits;
 use crate::history::Operation;
 
 /// A client that wants to be woken at once, so many times on end, does nothing but that.

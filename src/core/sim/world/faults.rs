@@ -6,9 +6,10 @@ use quorate_core::raft::Input;
 use quorate_core::types::NodeId;
 
 use super::World;
-use super::machine::Armed;
+use super::machine::{Armed, Waiting};
 use super::queue::Event;
 use crate::chance::Chance;
+use crate::facts::Fact;
 use crate::plan::{Fault, Power, Shape, Target};
 
 /// The end of a fault that lasts.
@@ -74,8 +75,11 @@ impl World {
             | Fault::CrashAll { .. }
             | Fault::Pause { .. }
             | Fault::Slow { .. }
+            | Fault::LoseCheckpoint { .. }
+            | Fault::Checkpoint { .. }
             | Fault::ClockJump { .. }
-            | Fault::StepDown { .. } => self.strike_process(&timed.fault, &mut chance),
+            | Fault::StepDown { .. }
+            | Fault::Transfer { .. } => self.strike_process(&timed.fault, &mut chance),
             Fault::Cut { .. }
             | Fault::Partition { .. }
             | Fault::Usurp { .. }
@@ -110,7 +114,10 @@ impl World {
             | Fault::Full { node, .. }
             | Fault::Rot { node }
             | Fault::Wipe { node }
+            | Fault::LoseCheckpoint { node, .. }
+            | Fault::Checkpoint { node }
             | Fault::ClockJump { node, .. }
+            | Fault::Transfer { to: node }
             | Fault::StepDown { node } => *node,
             Fault::Cut { from, .. } | Fault::Clog { from, .. } => *from,
             Fault::Reset { a, .. } => *a,
@@ -164,12 +171,32 @@ impl World {
                 let node = self.resolve(node);
                 self.machine_mut(node).clock.jump(ms * 1_000);
             }
+            Fault::LoseCheckpoint { node, down_ms } => {
+                let node = self.resolve(node);
+                self.lose_checkpoint(node, down_ms * 1_000);
+            }
+            Fault::Checkpoint { node } => {
+                let node = self.resolve(node);
+                self.feed(node, Input::Checkpoint);
+            }
+            Fault::Transfer { to } => self.transfer(to),
             Fault::StepDown { node } => {
                 let node = self.resolve(node);
                 self.feed(node, Input::StepDown);
             }
             _ => {}
         }
+    }
+
+    /// The leader is told to hand leadership over.
+    fn transfer(&mut self, to: Target) {
+        let (now, to) = (self.now, self.resolve(to));
+        let Some(id) = self.leader() else { return };
+        let Some(process) = &mut self.machine_mut(id).process else { return };
+        let ticket = process.ticket(Waiting::Nobody);
+        self.watch.tell(now, &Fact::Ordered { node: id, ticket });
+        let to = (to != id).then_some(to);
+        self.feed(id, Input::TransferLeadership { ticket, to });
     }
 
     fn strike_network(&mut self, fault: &Fault) {
@@ -280,11 +307,15 @@ impl World {
             }
             Fault::Rot { node } => {
                 let node = self.resolve(node);
-                self.rot(node, chance);
+                if self.may_lose(node) {
+                    self.rot(node, chance);
+                }
             }
             Fault::Wipe { node } => {
                 let node = self.resolve(node);
-                self.lose_for_good(node);
+                if self.may_lose(node) {
+                    self.lose_for_good(node);
+                }
             }
             _ => {}
         }

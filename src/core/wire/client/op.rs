@@ -18,6 +18,12 @@ impl Op {
         "increment",
         "status",
         "members",
+        "add_member",
+        "promote_member",
+        "remove_member",
+        "move_member",
+        "transfer_leadership",
+        "snapshot",
     ];
 
     /// The operation's name, as the wire bears it.
@@ -35,6 +41,7 @@ impl Op {
             Op::Increment(_) => "increment",
             Op::Status => "status",
             Op::Members => "members",
+            Op::Admin(admin) => admin.name(),
         }
     }
 
@@ -47,7 +54,13 @@ impl Op {
             | Op::Delete(_)
             | Op::CompareAndSwap(_)
             | Op::Increment(_) => true,
-            Op::Hello(_) | Op::Ping | Op::Bye | Op::Get(_) | Op::Status | Op::Members => false,
+            Op::Hello(_)
+            | Op::Ping
+            | Op::Bye
+            | Op::Get(_)
+            | Op::Status
+            | Op::Members
+            | Op::Admin(_) => false,
         }
     }
 
@@ -61,7 +74,7 @@ impl Op {
             Op::Delete(delete) => Some(&delete.key),
             Op::CompareAndSwap(swap) => Some(&swap.key),
             Op::Increment(increment) => Some(&increment.key),
-            Op::Hello(_) | Op::Ping | Op::Bye | Op::Status | Op::Members => None,
+            Op::Hello(_) | Op::Ping | Op::Bye | Op::Status | Op::Members | Op::Admin(_) => None,
         }
     }
 }

@@ -5,8 +5,8 @@ use super::*;
 use crate::raft::{AppendOutcome, Message};
 use crate::types::{Entry, Index, Member, Membership, Payload, Position, Term};
 use crate::wire::peer::{
-    Challenge, Handshake, PeerHello, Refused, RefusedWhy, decode_handshake, decode_messages,
-    encode_handshake, encode_message,
+    Challenge, Handshake, PeerHello, Refused, RefusedWhy, SEAL_BYTES, decode_handshake,
+    decode_messages, encode_handshake, encode_message, seal_of,
 };
 
 fn blob() -> impl Strategy<Value = Bytes> {
@@ -126,6 +126,11 @@ fn frame_of(messages: &[Message]) -> Vec<u8> {
     frame.to_vec()
 }
 
+/// A body that was tampered with by somebody who can make a seal.
+fn sealed(body: &[u8]) -> Vec<u8> {
+    [&seal_of(body), body].concat()
+}
+
 /// Changes some bytes and cuts the end off.
 fn damaged(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
@@ -177,8 +182,10 @@ proptest! {
 
     #[test]
     fn damaged_messages_hold_no_more_than_their_bytes(
-        frame in damaged(prop::collection::vec(message(), 1..6).prop_map(|m| frame_of(&m))),
+        frames in prop::collection::vec(
+            damaged(message().prop_map(|m| frame_of(&[m])[SEAL_BYTES..].to_vec())), 1..6),
     ) {
+        let frame: Vec<u8> = frames.iter().flat_map(|body| sealed(body)).collect();
         if let Ok(messages) = decode_messages(&frame) {
             prop_assert!(held(&messages) <= frame.len());
         }
@@ -186,9 +193,9 @@ proptest! {
 
     #[test]
     fn damaged_handshakes_never_panic(
-        frame in damaged(handshake().prop_map(|h| encode_handshake(&h).to_vec())),
+        body in damaged(handshake().prop_map(|h| encode_handshake(&h)[SEAL_BYTES..].to_vec())),
     ) {
-        let _ = decode_handshake(&frame);
+        let _ = decode_handshake(&sealed(&body));
     }
 }
 
@@ -206,12 +213,13 @@ fn lengths_that_lie_are_errors() {
     let message = Message::AppendEntries { term, prev, commit: Index(0), entries };
     let frame = frame_of(&[message]);
     assert!(decode_messages(&frame).is_ok());
+    let frame = &frame[SEAL_BYTES..];
     for place in 0..frame.len() {
         for tag in [0xc6, 0xdb, 0xdd, 0xdf] {
             let hostile = [&frame[..place], &[tag, 0xff, 0xff, 0xff, 0xff]].concat();
-            assert!(decode_messages(&hostile).is_err(), "{tag:x} at {place}");
+            assert!(decode_messages(&sealed(&hostile)).is_err(), "{tag:x} at {place}");
             let hostile = [&hostile, &frame[place..]].concat();
-            assert!(decode_messages(&hostile).is_err(), "{tag:x} before {place}");
+            assert!(decode_messages(&sealed(&hostile)).is_err(), "{tag:x} before {place}");
         }
     }
 }
@@ -221,7 +229,7 @@ fn lengths_that_lie_are_errors() {
 fn nesting_that_never_ends_is_an_error() {
     for tag in [0x91, 0x81] {
         let nested = vec![tag; 1_000_000];
-        assert!(decode_messages(&nested).is_err());
-        assert!(decode_handshake(&nested).is_err());
+        assert!(decode_messages(&sealed(&nested)).is_err());
+        assert!(decode_handshake(&sealed(&nested)).is_err());
     }
 }

@@ -6,62 +6,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use quorate_sim::coverage::Sometimes;
-use serde::{Deserialize, Serialize};
+pub(crate) use quorate_sim::ledger::{Campaign, Ledger, Seen};
 
 use crate::Args;
 use crate::campaign::Findings;
-
-/// The ledger.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Ledger {
-    pub(crate) campaigns: Vec<Campaign>,
-    /// What the newest campaign saw how often.
-    pub(crate) seen: Vec<Seen>,
-    pub(crate) mutants: Vec<Found>,
-}
-
-/// One campaign.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Campaign {
-    /// The commit that was run; with a `+` where the tree had changes.
-    pub(crate) commit: String,
-    /// Seconds since 1970.
-    pub(crate) unix_time: u64,
-    pub(crate) first_seed: u64,
-    pub(crate) runs: u64,
-    pub(crate) twice: u64,
-    pub(crate) virtual_ms: u64,
-    pub(crate) cpu_ms: u64,
-    pub(crate) calls: u64,
-    pub(crate) entries: u64,
-    pub(crate) messages: u64,
-    pub(crate) messages_lost: u64,
-    pub(crate) messages_doubled: u64,
-    pub(crate) messages_replayed: u64,
-    pub(crate) starts: u64,
-    pub(crate) facts: u64,
-    pub(crate) violations: u64,
-    pub(crate) faults: BTreeMap<String, u64>,
-}
-
-/// Something that must happen now and then.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Seen {
-    pub(crate) what: String,
-    pub(crate) times: u64,
-}
-
-/// A bug on purpose, and what found it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Found {
-    pub(crate) mutant: String,
-    pub(crate) sentence: String,
-    /// The seeds that were tried until one found it.
-    pub(crate) seeds: Option<u64>,
-    /// The claim, or the named test.
-    pub(crate) by: Option<String>,
-}
 
 /// A file of the project.
 pub(crate) fn project(path: &str) -> PathBuf {

@@ -6,10 +6,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use quorate_core::mutant::{self, Mutant};
+use quorate_sim::ledger::Found;
 use quorate_sim::plan::{Plan, Wish};
 use quorate_sim::world;
 
-use crate::ledger::{self, Found};
+use crate::ledger;
 
 /// Looks for every bug whose name contains `only`.
 pub(crate) fn measure(seeds: u64, only: &str, keep: bool) -> ExitCode {

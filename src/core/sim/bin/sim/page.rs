@@ -43,6 +43,7 @@ fn pages(ledger: &Ledger) -> Vec<(&'static str, Vec<Part>)> {
                 ("invariants", claims()),
                 ("seen", seen(ledger)),
                 ("mutants", mutants(ledger)),
+                ("tortures", tortures(ledger)),
             ],
         ),
         ("README.md", vec![("proof", proof(ledger))]),
@@ -130,6 +131,36 @@ fn totals(ledger: &Ledger) -> String {
         row(&name, &campaign.commit, std::slice::from_ref(campaign));
     }
     row("**all**", "", &ledger.campaigns);
+    out
+}
+
+/// Runs of real processes.
+fn tortures(ledger: &Ledger) -> String {
+    let mut out = String::from(
+        "| commit | seed | nodes | minutes | faults (kinds) | operations | acknowledged | unknown | lost | doubled | stale | longest outage | violations |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for run in &ledger.tortures {
+        let (minutes, tenth) = (run.seconds / 60, run.seconds % 60 / 6);
+        writeln!(
+            out,
+            "| {} | {} | {} | {minutes}.{tenth} | {} ({}) | {} | {} | {} | {} | {} | {} | {} ms | {} |",
+            run.commit,
+            run.seed,
+            run.nodes,
+            grouped(run.faults.values().sum()),
+            run.faults.len(),
+            grouped(run.operations),
+            grouped(run.acknowledged),
+            grouped(run.unknown),
+            run.lost,
+            run.doubled,
+            run.stale,
+            grouped(run.longest_outage_ms),
+            run.violations,
+        )
+        .expect("writes into memory");
+    }
     out
 }
 

@@ -1,5 +1,5 @@
 //! Appends of unique tokens from several sessions, and the check that each acknowledged one is
-//! there exactly once and in order.
+//! there exactly once and in order: the small load of examples and failover tests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,15 +12,17 @@ use quorate_core::wire::client::{Append, Get, Op, Success};
 use tokio::task::JoinHandle;
 
 /// Sessions that append until they are told to stop.
-pub(crate) struct Load {
+#[derive(Debug)]
+pub struct Load {
     stop: Arc<AtomicBool>,
     /// Writes acknowledged so far.
-    pub(crate) acked: Arc<AtomicU64>,
+    pub acked: Arc<AtomicU64>,
     sessions: Vec<JoinHandle<Session>>,
 }
 
 /// What one session sent, and what became of it.
-pub(crate) struct Session {
+#[derive(Debug)]
+struct Session {
     key: Bytes,
     sent: u64,
     /// Tokens that the cluster acknowledged.
@@ -31,7 +33,7 @@ pub(crate) struct Session {
 
 impl Load {
     /// Starts that many sessions, each on a key and a connection of its own.
-    pub(crate) async fn start(sessions: u64, endpoints: &[String]) -> Self {
+    pub async fn start(sessions: u64, endpoints: &[String]) -> Self {
         let (stop, acked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut running = Vec::new();
         for number in 0..sessions {
@@ -48,7 +50,7 @@ impl Load {
     }
 
     /// The time until another write is acknowledged.
-    pub(crate) async fn next_ack(&self) -> Duration {
+    pub async fn next_ack(&self) -> Duration {
         let (started, before) = (Instant::now(), self.acked.load(Ordering::SeqCst));
         while self.acked.load(Ordering::SeqCst) == before {
             assert!(started.elapsed() < Duration::from_secs(30), "no write acknowledged in 30 s");
@@ -58,7 +60,7 @@ impl Load {
     }
 
     /// Ends the load and checks every token. How many were acknowledged, and how many unknown.
-    pub(crate) async fn finish(self, client: &Client) -> (u64, u64) {
+    pub async fn finish(self, client: &Client) -> (u64, u64) {
         self.stop.store(true, Ordering::SeqCst);
         let (mut acked, mut unknown) = (0, 0);
         for session in self.sessions {
