@@ -64,6 +64,37 @@ impl Cluster {
         cluster
     }
 
+    /// Starts the first of `size` nodes as a cluster of its own; the others can join it.
+    pub(crate) fn start_one_of(program: &Path, size: u64, more: &str) -> Self {
+        let mut cluster = Self::start(program, 0, more);
+        let (text, addresses) = configuration(size, more);
+        // The first start counts only one member.
+        let first = text.find("\n[[node]]\nid = 2").expect("there is a second node");
+        let end = text.find("\n[storage]").expect("there is a section behind the nodes");
+        let alone = format!("{}{}", &text[..first], &text[end..]);
+        std::fs::write(&cluster.config, alone).expect("the configuration can be written");
+        cluster.start_node(1);
+        let client = addresses.get(&1).expect("there is a first node");
+        wait_until(|| std::net::TcpStream::connect(client).is_ok());
+        let join = format!("[cluster]\njoin = [\"{client}\"]\n");
+        let text = text.replacen("[cluster]\n", &join, 1);
+        std::fs::write(&cluster.config, text).expect("the configuration can be written");
+        cluster.addresses = addresses;
+        cluster
+    }
+
+    /// A node's peer and client address, as the configuration has them.
+    pub(crate) fn addresses_of(&self, id: u64) -> (String, String) {
+        let text = std::fs::read_to_string(&self.config).expect("the configuration is there");
+        let node = text.split("[[node]]").find(|part| part.starts_with(&format!("\nid = {id}\n")));
+        let node = node.expect("the configuration has the node");
+        let value = |key: &str| {
+            let line = node.lines().find_map(|line| line.strip_prefix(&format!("{key} = \"")));
+            line.expect("the node has an address").trim_end_matches('"').to_owned()
+        };
+        (value("peer"), value("client"))
+    }
+
     /// Starts a cluster whose nodes are processes of this very program.
     pub(crate) fn of_this_program(size: u64, more: &str) -> Self {
         let program = std::env::current_exe().expect("this program has a path");
@@ -166,7 +197,7 @@ impl Cluster {
             let follow = statuses
                 .iter()
                 .filter(|status| status.leader.as_ref().is_some_and(|l| l.id.0 == newest.node));
-            (follow.count() * 2 > self.addresses.len()).then_some(newest.node)
+            (follow.count() * 2 > self.children.len()).then_some(newest.node)
         });
         found.await
     }
@@ -206,6 +237,15 @@ impl Drop for Cluster {
                 }
             }
         }
+    }
+}
+
+/// Waits for a condition that is looked at without a runtime; panics after 20 s.
+pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "it does not come about within 20 s");
+        std::thread::yield_now();
     }
 }
 
