@@ -43,6 +43,8 @@ pub struct Acceptor {
 }
 
 const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
+/// How often a silent peer's membership is looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What comes in over a connection.
 #[derive(Clone, Copy)]
@@ -196,10 +198,16 @@ impl Acceptor {
         session: &mut Session,
         stream: &mut AggregatedMessageStream,
     ) -> String {
-        while let Some(message) = stream.next().await {
+        loop {
+            let next = tokio::time::timeout(LOOK_AGAIN, stream.next()).await;
+            // Who was removed meanwhile, and may have nothing to say, is told so when it dials
+            // again.
+            if self.is_removed(peer) {
+                return "it was removed".to_owned();
+            }
+            let Ok(next) = next else { continue };
+            let Some(message) = next else { return "connection lost".to_owned() };
             match message {
-                // Who was removed meanwhile is told so when it dials again.
-                Ok(_) if self.is_removed(peer) => return "it was removed".to_owned(),
                 Ok(AggregatedMessage::Binary(frame)) => match decode_messages(&frame) {
                     Ok(messages) => self.raft.do_send(Received { from: peer, messages }),
                     Err(error) => return format!("a frame that does not decode: {error}"),
@@ -211,7 +219,6 @@ impl Acceptor {
                 Err(error) => return error.to_string(),
             }
         }
-        "connection lost".to_owned()
     }
 
     fn is_removed(&self, peer: NodeId) -> bool {

@@ -118,9 +118,13 @@ impl Web {
             Op::CompareAndSwap(swap) => (&swap.key, swap.value.as_ref().map_or(0, Bytes::len)),
             Op::Delete(delete) => (&delete.key, 0),
             Op::Get(get) => (&get.key, 0),
-            Op::Hello(_) | Op::Ping | Op::Bye | Op::Increment(_) | Op::Status | Op::Members => {
-                return Ok(());
-            }
+            Op::Hello(_)
+            | Op::Ping
+            | Op::Bye
+            | Op::Increment(_)
+            | Op::Status
+            | Op::Members
+            | Op::Admin(_) => return Ok(()),
         };
         let limits = &self.shared.limits;
         if key.is_empty() {

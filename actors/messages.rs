@@ -3,7 +3,7 @@
 //! | message | from → to |
 //! |---|---|
 //! | [`Tick`] | clock → raft |
-//! | [`Propose`], [`Read`] | client session, HTTP → raft |
+//! | [`Propose`], [`Read`], [`LeaseRead`] | client session, HTTP → raft |
 //! | [`Received`], [`Silenced`] | accepted peer connection → raft |
 //! | [`Connected`], [`Disconnected`] | peer → raft |
 //! | [`Persist`] | raft → log store |
@@ -77,6 +77,11 @@ pub struct Proposal {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Read(pub Vec<Question>);
+
+/// Answer these reads under a lease, where there is one; else linearizably.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct LeaseRead(pub Vec<Question>);
 
 /// A read and who waits for its answer.
 pub enum Question {

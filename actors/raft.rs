@@ -4,7 +4,7 @@
 //! Handlers absorb; one drain acts on everything: messages to the peers, one `Persist` to the
 //! log store, one `Apply` to the state machine, refusals to whoever waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -64,6 +64,8 @@ pub struct RaftActor {
     stopping: bool,
     /// The members that were in effect last.
     members: Membership,
+    /// Who was a member before, and is to have no way any more.
+    leaving: BTreeSet<NodeId>,
     /// Operators who wait for the next checkpoint.
     checkpoint_asked: Vec<Reply>,
 }
@@ -94,6 +96,7 @@ impl RaftActor {
             tick_waits,
             stopping: false,
             members,
+            leaving: BTreeSet::new(),
             checkpoint_asked: Vec::new(),
         }
     }

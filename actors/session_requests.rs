@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use quorate_core::kv::{Command, WriteOp};
-use quorate_core::types::Index;
+use quorate_core::types::{Change, Index, Member, MemberRole};
 use quorate_core::wire::client::{
-    Consistency, ErrorCode, Failure, Get, Hello, Op, OpResult, Request, Success, Welcome,
+    Admin, Consistency, ErrorCode, Failure, Get, Hello, Op, OpResult, Request, Success, Welcome,
 };
 
 use crate::client_session::{ClientSessionActor, Shared, Standing};
-use crate::messages::{Proposal, Propose, Query, Question, Read};
+use crate::messages::{self, LeaseRead, Operation, Proposal, Propose, Query, Question, Read};
 use crate::reply::{Outcome, Reply};
 
 impl ClientSessionActor {
@@ -40,6 +40,10 @@ impl ClientSessionActor {
             Op::Get(get) => self.get(id, session, get, batch, ctx),
             Op::Status => batch.queries.push(Question::Status { reply: self.reply(id, ctx) }),
             Op::Members => self.answer(id, Ok(Success::Members(self.shared.view.members())), ctx),
+            Op::Admin(admin) => {
+                let reply = self.reply(id, ctx);
+                self.shared.raft.do_send(messages::Command { what: operation(admin), reply });
+            }
             Op::Hello(_) => {}
             Op::Put(_)
             | Op::Append(_)
@@ -152,8 +156,10 @@ impl ClientSessionActor {
                 let failure = self.not_leader();
                 return self.answer(id, Err(failure), ctx);
             }
+            let lease = get.consistency == Consistency::Lease;
             let reply = self.reply(id, ctx);
-            batch.reads.push(Question::Get { get, reply });
+            let reads = if lease { &mut batch.leased } else { &mut batch.reads };
+            reads.push(Question::Get { get, reply });
             return;
         }
         if let Some(failure) = self.too_stale(&get) {
@@ -188,11 +194,30 @@ impl ClientSessionActor {
     }
 }
 
+/// What an operator's request means for raft.
+fn operation(admin: Admin) -> Operation {
+    let (changes, force) = match admin {
+        Admin::TransferLeadership { to } => {
+            return Operation::TransferLeadership { to: (to.0 != 0).then_some(to) };
+        }
+        Admin::Snapshot => return Operation::Checkpoint,
+        Admin::AddMember { id, peer, client, standby } => {
+            let role = if standby { MemberRole::Standby } else { MemberRole::Learner };
+            (Change::Add(Member { role, ..Member::voter(id, peer, client) }), false)
+        }
+        Admin::PromoteMember { id, force } => (Change::Promote(id), force),
+        Admin::RemoveMember { id, force } => (Change::Remove(id), force),
+        Admin::MoveMember { id, peer, client } => (Change::Move { id, peer, client }, false),
+    };
+    Operation::ChangeMembers { changes: vec![changes], force }
+}
+
 /// Requests on their way, one message for each receiver.
 #[derive(Default)]
 pub(crate) struct Batch {
     proposals: Vec<Proposal>,
     reads: Vec<Question>,
+    leased: Vec<Question>,
     queries: Vec<Question>,
 }
 
@@ -204,6 +229,9 @@ impl Batch {
         }
         if !self.reads.is_empty() {
             shared.raft.do_send(Read(self.reads));
+        }
+        if !self.leased.is_empty() {
+            shared.raft.do_send(LeaseRead(self.leased));
         }
         if !self.queries.is_empty() {
             let queries = self.queries.into_iter().map(|question| (Index(0), question));

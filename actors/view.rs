@@ -186,7 +186,7 @@ impl View {
             cluster_id: self.cluster_id,
             node: raft.id.0,
             version: self.version.clone(),
-            role: raft.role.as_str().to_owned(),
+            role: own_role(&raft).to_owned(),
             term: raft.term.0,
             leader: raft.leader.and_then(|id| leader_of(&raft, id)),
             commit_index: raft.commit.0.max(summary.applied.0),
@@ -219,6 +219,15 @@ pub(crate) fn member_rows(membership: &Membership) -> Vec<MemberInfo> {
         role: member.role.as_str().to_owned(),
     });
     rows.collect()
+}
+
+/// A node's role in its term; `learner` where it has no vote.
+fn own_role(raft: &Status) -> &'static str {
+    if raft.role == RoleKind::Leader || raft.membership.votes(raft.id) {
+        raft.role.as_str()
+    } else {
+        "learner"
+    }
 }
 
 fn role_of(raft: &Status, id: NodeId) -> String {

@@ -9,6 +9,7 @@ pub mod bulk;
 pub mod cluster;
 pub mod connect;
 pub mod data;
+pub mod members;
 pub mod node;
 pub mod output;
 pub mod records;
@@ -40,6 +41,10 @@ pub fn run(cli: Cli) -> Result<(), Failed> {
         Command::Cas(args) => block_on(data::cas(&common, &args)),
         Command::Incr(args) => block_on(data::incr(&common, &args)),
         Command::Status => block_on(status::status(&common)),
+        Command::Members => block_on(members::members(&common)),
+        Command::Member { command } => block_on(members::member(&common, &command)),
+        Command::Leader { command } => block_on(members::leadership(&common, command.as_ref())),
+        Command::Snapshot => block_on(members::snapshot(&common)),
         Command::Import(args) => block_on(bulk::import(&common, &args)),
         Command::Verify(args) => block_on(bulk::verify(&common, &args)),
         Command::Export(args) => bulk::export(&common, &args),

@@ -8,7 +8,7 @@ use quorate_core::raft::Input;
 use super::{RaftActor, Waiting};
 use crate::messages::{
     Applied, Captured, Command, Connected, CountWaiting, Disconnected, Drain, HandOver, Installed,
-    Introduced, Operation, Persisted, Proposal, Propose, Read, Received, Silenced,
+    Introduced, LeaseRead, Operation, Persisted, Proposal, Propose, Read, Received, Silenced,
     SnapshotReceived, SnapshotSent, SnapshotStarted, Stop, Tick,
 };
 use crate::outbound::leaving;
@@ -28,6 +28,7 @@ impl Handler<Tick> for RaftActor {
         self.tick_waits.store(false, Ordering::Release);
         self.propose_clock(ctx);
         self.absorb(Input::Tick, ctx);
+        self.part_from_members();
         self.view.update(self.node.status());
     }
 }
@@ -55,6 +56,18 @@ impl Handler<Read> for RaftActor {
         let tickets = questions.into_iter().map(|question| self.ticket(Waiting::Read(question)));
         let tickets = tickets.collect();
         self.absorb(Input::Read(tickets), ctx);
+    }
+}
+
+impl Handler<LeaseRead> for RaftActor {
+    type Result = ();
+    fn handle(&mut self, LeaseRead(questions): LeaseRead, ctx: &mut Self::Context) {
+        if self.stopping {
+            return questions.into_iter().for_each(|question| question.refuse(leaving()));
+        }
+        let tickets = questions.into_iter().map(|question| self.ticket(Waiting::Read(question)));
+        let tickets = tickets.collect();
+        self.absorb(Input::LeaseRead(tickets), ctx);
     }
 }
 

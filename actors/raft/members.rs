@@ -36,21 +36,33 @@ impl Roads {
 }
 
 impl RaftActor {
-    /// Another membership is in effect: who is new gets a way, who is gone has none any more.
+    /// Another membership is in effect: who is new gets a way.
     pub(super) fn follow_members(&mut self, new: Membership) {
         let own = self.view.node();
         let gone = self.members.ids().filter(|id| new.member(*id).is_none());
-        for id in gone.collect::<Vec<_>>() {
-            if let Some((_, peer)) = self.below.peers.remove(&id) {
-                peer.do_send(Retire);
-            }
-        }
+        self.leaving.extend(gone.filter(|id| *id != own));
+        self.leaving.retain(|id| new.member(*id).is_none());
         for member in new.members.iter().filter(|member| member.id != own) {
             self.reach(member.id, &member.peer);
         }
         self.members = new;
         self.tell_peers();
         self.view.update(self.node.status());
+    }
+
+    /// Who is no member any more has no way any more, once that is settled. Until then it may
+    /// lead, and must hear that its own removal is stored here.
+    pub(super) fn part_from_members(&mut self) {
+        let status = self.node.status();
+        if self.leaving.is_empty() || !status.membership_committed {
+            return;
+        }
+        for id in std::mem::take(&mut self.leaving) {
+            if let Some((_, peer)) = self.below.peers.remove(&id) {
+                peer.do_send(Retire);
+            }
+        }
+        self.tell_peers();
     }
 
     /// Sees to it that there is a way to that address.

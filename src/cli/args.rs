@@ -100,6 +100,22 @@ pub enum Command {
     Incr(IncrArgs),
     /// Show all nodes
     Status,
+    /// List the members
+    Members,
+    /// Add, promote, remove or replace a member
+    Member {
+        /// What to do
+        #[command(subcommand)]
+        command: MemberCommand,
+    },
+    /// Show the leader, or hand leadership over
+    Leader {
+        /// What to do
+        #[command(subcommand)]
+        command: Option<LeaderCommand>,
+    },
+    /// Make a checkpoint now, on every node
+    Snapshot,
     /// Write many keys from JSON lines or tab-separated lines, each exactly once
     Import(ImportArgs),
     /// Read what an import wrote and compare
@@ -113,6 +129,94 @@ pub enum Command {
         /// What about it
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+}
+
+/// What about the members.
+#[derive(Debug, Subcommand)]
+pub enum MemberCommand {
+    /// Add a node: it receives the log, and votes once it has caught up
+    Add(AddArgs),
+    /// Give a member a vote now
+    Promote {
+        /// The node
+        id: u64,
+        /// Also when it lags, or a quorum may not be reachable afterwards
+        #[arg(long)]
+        force: bool,
+    },
+    /// Remove a member for good
+    Remove {
+        /// The node
+        id: u64,
+        /// Also when a quorum of the rest may not be reachable
+        #[arg(long)]
+        force: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Let a node whose disk is lost come back as a new member
+    Replace(ReplaceArgs),
+    /// Give a member other addresses
+    Set {
+        /// The node
+        id: u64,
+        /// Where the other nodes reach it, host:port
+        #[arg(long)]
+        peer: Option<String>,
+        /// Where clients reach it, host:port
+        #[arg(long)]
+        client: Option<String>,
+    },
+}
+
+/// `member add`
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    /// The node's id, 1 to 65535
+    pub id: u64,
+    /// Where the other nodes reach it, host:port
+    #[arg(long)]
+    pub peer: String,
+    /// Where clients reach it, host:port
+    #[arg(long)]
+    pub client: String,
+    /// It stays without a vote
+    #[arg(long)]
+    pub standby: bool,
+    /// Wait until it has caught up and votes
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `member replace`
+#[derive(Debug, Args)]
+pub struct ReplaceArgs {
+    /// The node
+    pub id: u64,
+    /// Where the other nodes reach it from now on, host:port
+    #[arg(long)]
+    pub peer: Option<String>,
+    /// Where clients reach it from now on, host:port
+    #[arg(long)]
+    pub client: Option<String>,
+    /// Also when a quorum of the rest may not be reachable
+    #[arg(long)]
+    pub force: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// What about leadership.
+#[derive(Debug, Subcommand)]
+pub enum LeaderCommand {
+    /// Hand leadership over
+    Transfer {
+        /// To which node; without it, to the one that lacks least
+        #[arg(long)]
+        to: Option<u64>,
     },
 }
 

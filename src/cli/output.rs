@@ -20,6 +20,8 @@ pub mod exit {
     pub const UNKNOWN: i32 = 64;
     /// The data directory is another's.
     pub const WRONG_DATA_DIRECTORY: i32 = 65;
+    /// The node was removed from its cluster.
+    pub const REMOVED: i32 = 66;
     /// No leader, or nobody reachable.
     pub const UNREACHABLE: i32 = 69;
     /// A rule was broken inside the program.

@@ -9,7 +9,7 @@
 //! A membership is an entry of the log and takes effect where it is appended, not where it is
 //! committed. While it is joint, every decision (commit, vote, read, check-quorum) needs a
 //! quorum of the voters before *and* of the voters after the change; all of them ask
-//! [`Membership::reached`] and nothing else. A change that leaves the voters as they are (a
+//! `Membership::reached` and nothing else. A change that leaves the voters as they are (a
 //! learner comes or goes) needs no joint step.
 
 use std::fmt;

@@ -34,4 +34,4 @@ mod wait;
 pub mod workload;
 
 pub use cluster::{Cluster, Setup};
-pub use wait::{free_addresses, wait_for};
+pub use wait::{free_addresses, wait_for, wait_until};

@@ -23,6 +23,15 @@ pub async fn wait_for<T>(
     }
 }
 
+/// Waits for a condition that is looked at without a runtime; panics after 20 s.
+pub fn wait_until(mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "it does not come about within 20 s");
+        std::thread::yield_now();
+    }
+}
+
 /// Ports that the system gives to nobody who does not ask for one by number: a proxy or a
 /// client's connection would else take one between its choice and the start of its node.
 const PORTS: Range<u16> = 10_000..32_000;

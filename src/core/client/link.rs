@@ -342,7 +342,7 @@ fn payload_bytes(op: &Op) -> u64 {
             expected + swap.value.as_ref().map_or(0, value)
         }
         Op::Hello(_) | Op::Ping | Op::Bye | Op::Get(_) | Op::Delete(_) | Op::Increment(_) => 0,
-        Op::Status | Op::Members => 0,
+        Op::Status | Op::Members | Op::Admin(_) => 0,
     }
 }
 

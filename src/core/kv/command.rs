@@ -198,7 +198,13 @@ impl WriteOp {
             Op::Increment(increment) => {
                 WriteOp::Increment { key: increment.key.clone(), by: increment.by }
             }
-            Op::Hello(_) | Op::Ping | Op::Bye | Op::Get(_) | Op::Status | Op::Members => {
+            Op::Hello(_)
+            | Op::Ping
+            | Op::Bye
+            | Op::Get(_)
+            | Op::Status
+            | Op::Members
+            | Op::Admin(_) => {
                 return None;
             }
         })

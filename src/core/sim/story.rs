@@ -214,7 +214,7 @@ pub fn op_words(op: &Op) -> String {
         Op::Hello(_) | Op::Ping | Op::Bye | Op::Get(_) | Op::Delete(_) | Op::Status => {
             String::new()
         }
-        Op::Members => String::new(),
+        Op::Members | Op::Admin(_) => String::new(),
     };
     format!("{} {key} {value}", op.name()).trim_end().to_owned()
 }

@@ -105,7 +105,8 @@ pub(super) fn effect(op: &Op, told: Option<&Success>, before: &State) -> Effect 
         | Op::Ping
         | Op::Bye
         | Op::Status
-        | Op::Members => Effect::Keep,
+        | Op::Members
+        | Op::Admin(_) => Effect::Keep,
     }
 }
 
@@ -133,7 +134,7 @@ pub(super) fn step(op: &Op, told: &Success, before: &State, revision: Span) -> O
             if *swapped != kept && is_entry(op, entry.as_ref(), &after)),
         Op::Increment(_) => matches!(told, Success::Increment { number, .. }
             if after.as_ref().is_some_and(|entry| parsed(&entry.value) == Some(*number))),
-        Op::Hello(_) | Op::Ping | Op::Bye | Op::Status | Op::Members => true,
+        Op::Hello(_) | Op::Ping | Op::Bye | Op::Status | Op::Members | Op::Admin(_) => true,
     };
     fits.then_some(after)
 }
@@ -173,7 +174,13 @@ pub(super) fn has_written(op: &Op, told: &Success) -> bool {
             matches!(told, Success::CompareAndSwap { swapped: true, .. })
                 && (found || swap.value.is_some())
         }
-        Op::Get(_) | Op::Hello(_) | Op::Ping | Op::Bye | Op::Status | Op::Members => false,
+        Op::Get(_)
+        | Op::Hello(_)
+        | Op::Ping
+        | Op::Bye
+        | Op::Status
+        | Op::Members
+        | Op::Admin(_) => false,
     }
 }
 
@@ -220,7 +227,8 @@ pub(super) fn may_remove(op: &Op) -> bool {
         | Op::Ping
         | Op::Bye
         | Op::Status
-        | Op::Members => false,
+        | Op::Members
+        | Op::Admin(_) => false,
     }
 }
 

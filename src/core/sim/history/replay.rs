@@ -167,7 +167,8 @@ fn identity(op: &Op) -> Identity<'_> {
         | Op::Ping
         | Op::Bye
         | Op::Status
-        | Op::Members => None,
+        | Op::Members
+        | Op::Admin(_) => None,
     };
     (op.name(), op.key(), value)
 }

@@ -143,7 +143,8 @@ fn asked(op: &Op) -> String {
         | Op::Ping
         | Op::Bye
         | Op::Status
-        | Op::Members => op.name().to_owned(),
+        | Op::Members
+        | Op::Admin(_) => op.name().to_owned(),
     }
 }
 

@@ -115,7 +115,8 @@ impl World {
             | Op::CompareAndSwap(_)
             | Op::Increment(_)
             | Op::Status
-            | Op::Members => {
+            | Op::Members
+            | Op::Admin(_) => {
                 let failure = Failure::new(ErrorCode::Unsupported, "not in the simulation");
                 self.answer(conn, id, &Err(failure));
             }

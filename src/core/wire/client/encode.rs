@@ -7,7 +7,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    Consistency, Expect, Failure, KeyValue, Leader, Limits, Op, OpResult, Success, Welcome,
+    Admin, Consistency, Expect, Failure, KeyValue, Leader, Limits, Op, OpResult, Success, Welcome,
 };
 use crate::wire::pack;
 
@@ -52,6 +52,7 @@ pub fn encode_request(out: &mut BytesMut, id: u64, op: &Op, acked: u64) {
 fn put_arguments(out: &mut BytesMut, op: &Op) {
     match op {
         Op::Ping | Op::Bye | Op::Status | Op::Members => pack::map(out, 0),
+        Op::Admin(admin) => put_admin(out, admin),
         Op::Hello(hello) => {
             let (token, client) = (hello.token.as_deref(), hello.client.as_deref());
             pack::map(out, 1 + count([token.is_some(), client.is_some()]));
@@ -104,6 +105,37 @@ fn put_arguments(out: &mut BytesMut, op: &Op) {
                 pack::int(out, increment.by);
             }
         }
+    }
+}
+
+fn put_admin(out: &mut BytesMut, admin: &Admin) {
+    match admin {
+        Admin::AddMember { id, peer, client, standby } => {
+            pack::map(out, 3 + count([*standby]));
+            uint(out, "id", id.0);
+            text(out, "peer", peer);
+            text(out, "client", client);
+            flag(out, "standby", *standby);
+        }
+        Admin::PromoteMember { id, force } | Admin::RemoveMember { id, force } => {
+            pack::map(out, 1 + count([*force]));
+            uint(out, "id", id.0);
+            flag(out, "force", *force);
+        }
+        Admin::MoveMember { id, peer, client } => {
+            pack::map(out, 1 + count([peer.is_some(), client.is_some()]));
+            uint(out, "id", id.0);
+            for (name, address) in [("peer", peer), ("client", client)] {
+                if let Some(address) = address {
+                    text(out, name, address);
+                }
+            }
+        }
+        Admin::TransferLeadership { to } => {
+            pack::map(out, count([to.0 != 0]));
+            uint_unless_0(out, "to", to.0);
+        }
+        Admin::Snapshot => pack::map(out, 0),
     }
 }
 
@@ -267,6 +299,11 @@ fn uint_unless_0(out: &mut BytesMut, name: &str, number: u64) {
     if number != 0 {
         uint(out, name, number);
     }
+}
+
+fn text(out: &mut BytesMut, name: &str, value: &str) {
+    pack::text(out, name);
+    pack::text(out, value);
 }
 
 fn flag(out: &mut BytesMut, name: &str, set: bool) {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Consistency, ErrorCode, Op};
+use super::{Admin, Consistency, ErrorCode, Op};
 
 impl Op {
     /// The names of all operations of this version, as the wire bears them.
@@ -18,6 +18,12 @@ impl Op {
         "increment",
         "status",
         "members",
+        "add_member",
+        "promote_member",
+        "remove_member",
+        "move_member",
+        "transfer_leadership",
+        "snapshot",
     ];
 
     /// The operation's name, as the wire bears it.
@@ -35,6 +41,7 @@ impl Op {
             Op::Increment(_) => "increment",
             Op::Status => "status",
             Op::Members => "members",
+            Op::Admin(admin) => admin.name(),
         }
     }
 
@@ -47,7 +54,13 @@ impl Op {
             | Op::Delete(_)
             | Op::CompareAndSwap(_)
             | Op::Increment(_) => true,
-            Op::Hello(_) | Op::Ping | Op::Bye | Op::Get(_) | Op::Status | Op::Members => false,
+            Op::Hello(_)
+            | Op::Ping
+            | Op::Bye
+            | Op::Get(_)
+            | Op::Status
+            | Op::Members
+            | Op::Admin(_) => false,
         }
     }
 
@@ -61,7 +74,22 @@ impl Op {
             Op::Delete(delete) => Some(&delete.key),
             Op::CompareAndSwap(swap) => Some(&swap.key),
             Op::Increment(increment) => Some(&increment.key),
-            Op::Hello(_) | Op::Ping | Op::Bye | Op::Status | Op::Members => None,
+            Op::Hello(_) | Op::Ping | Op::Bye | Op::Status | Op::Members | Op::Admin(_) => None,
+        }
+    }
+}
+
+impl Admin {
+    /// The operation's name, as the wire bears it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Admin::AddMember { .. } => "add_member",
+            Admin::PromoteMember { .. } => "promote_member",
+            Admin::RemoveMember { .. } => "remove_member",
+            Admin::MoveMember { .. } => "move_member",
+            Admin::TransferLeadership { .. } => "transfer_leadership",
+            Admin::Snapshot => "snapshot",
         }
     }
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::decode::Malformed;
 use super::{
-    ErrorCode, Failure, KeyValue, Leader, Limits, MAX_DEPTH, MemberInfo, Op, Status, Success,
-    Welcome,
+    Admin, ErrorCode, Failure, KeyValue, Leader, Limits, MAX_DEPTH, MemberInfo, Op, Status,
+    Success, Welcome,
 };
 use crate::types::NodeId;
 use crate::wire::scan::{Reader, Token, value_len};
@@ -123,7 +123,10 @@ pub fn decode_success(op: &Op, ok: &[u8]) -> Result<Success, String> {
                 rmp_serde::from_slice(ok.0).map_err(|error| format!("status: {error}"))?;
             Ok(Success::Status(Box::new(status)))
         }
-        Op::Members => {
+        Op::Admin(Admin::TransferLeadership { .. } | Admin::Snapshot) => {
+            ok.pick([]).map(|[]| Success::Empty)
+        }
+        Op::Members | Op::Admin(_) => {
             let [members] = ok.pick(["members"])?;
             let rows: Vec<MemberInfo> = rmp_serde::from_slice(members.present()?)
                 .map_err(|error| format!("members: {error}"))?;

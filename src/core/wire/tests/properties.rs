@@ -41,7 +41,21 @@ fn op() -> impl Strategy<Value = Op> {
         .prop_map(|(key, expect, value)| Op::CompareAndSwap(CompareAndSwap { key, expect, value }));
     let increment =
         (blob(1), any::<i64>()).prop_map(|(key, by)| Op::Increment(Increment { key, by }));
+    let node = || (1..=65_535u64).prop_map(NodeId);
+    let address = || "[a-z]{1,9}:[1-9][0-9]{0,3}";
+    let admin = prop_oneof![
+        (node(), address(), address(), any::<bool>()).prop_map(|(id, peer, client, standby)| {
+            Admin::AddMember { id, peer, client, standby }
+        }),
+        (node(), any::<bool>()).prop_map(|(id, force)| Admin::PromoteMember { id, force }),
+        (node(), any::<bool>()).prop_map(|(id, force)| Admin::RemoveMember { id, force }),
+        (node(), option(address()), option(address()))
+            .prop_map(|(id, peer, client)| Admin::MoveMember { id, peer, client }),
+        (0..9u64).prop_map(|to| Admin::TransferLeadership { to: NodeId(to) }),
+        Just(Admin::Snapshot),
+    ];
     let plain = prop::sample::select(vec![Op::Ping, Op::Bye, Op::Status, Op::Members]);
+    let plain = prop_oneof![plain, admin.prop_map(Op::Admin)];
     prop_oneof![hello, put, append, get, delete, swap, increment, plain]
 }
 
@@ -100,7 +114,8 @@ fn outcome() -> impl Strategy<Value = (Op, Success)> {
                 }
                 Op::Increment(_) => Success::Increment { revision, index, number },
                 Op::Status => status,
-                Op::Members => {
+                Op::Admin(Admin::TransferLeadership { .. } | Admin::Snapshot) => Success::Empty,
+                Op::Members | Op::Admin(_) => {
                     let text = number.to_string();
                     let (peer, client, role) = (text.clone(), text.clone(), text);
                     Success::Members(vec![MemberInfo { id: NodeId(index), peer, client, role }])

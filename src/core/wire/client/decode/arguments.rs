@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use super::{bad, scan};
+use crate::types::NodeId;
 use crate::wire::client::{
-    Append, CompareAndSwap, Consistency, Delete, ErrorCode, Expect, Failure, Get, Hello, Increment,
-    Limits, MAX_DEPTH, Op, Put,
+    Admin, Append, CompareAndSwap, Consistency, Delete, ErrorCode, Expect, Failure, Get, Hello,
+    Increment, Limits, MAX_DEPTH, Op, Put,
 };
 use crate::wire::scan::{Reader, Token};
 
@@ -46,6 +47,16 @@ impl<'a> Arguments<'a, '_> {
             "bye" => self.nothing(Op::Bye),
             "status" => self.nothing(Op::Status),
             "members" => self.nothing(Op::Members),
+            "add_member" => self.add_member(),
+            "promote_member" => self.forced(|id, force| Admin::PromoteMember { id, force }),
+            "remove_member" => self.forced(|id, force| Admin::RemoveMember { id, force }),
+            "move_member" => self.move_member(),
+            "transfer_leadership" => {
+                let [to] = self.pick(["to"])?;
+                let to = NodeId(uint(self.op, "to", to)?);
+                Ok(Op::Admin(Admin::TransferLeadership { to }))
+            }
+            "snapshot" => self.nothing(Op::Admin(Admin::Snapshot)),
             other => Err(unknown_operation(other.as_bytes())),
         }
     }
@@ -53,6 +64,50 @@ impl<'a> Arguments<'a, '_> {
     fn nothing(&mut self, op: Op) -> Result<Op, Failure> {
         let [] = self.pick([])?;
         Ok(op)
+    }
+
+    fn add_member(&mut self) -> Result<Op, Failure> {
+        let [id, peer, client, standby] = self.pick(["id", "peer", "client", "standby"])?;
+        let id = self.member(id)?;
+        let (peer, client) = (self.address("peer", peer)?, self.address("client", client)?);
+        let standby = self.flag("standby", standby)?;
+        Ok(Op::Admin(Admin::AddMember { id, peer, client, standby }))
+    }
+
+    fn move_member(&mut self) -> Result<Op, Failure> {
+        let [id, peer, client] = self.pick(["id", "peer", "client"])?;
+        let id = self.member(id)?;
+        let address = |name, raw| given(raw).map(|_| self.address(name, raw)).transpose();
+        let (peer, client) = (address("peer", peer)?, address("client", client)?);
+        Ok(Op::Admin(Admin::MoveMember { id, peer, client }))
+    }
+
+    fn forced(&mut self, make: impl FnOnce(NodeId, bool) -> Admin) -> Result<Op, Failure> {
+        let [id, force] = self.pick(["id", "force"])?;
+        Ok(Op::Admin(make(self.member(id)?, self.flag("force", force)?)))
+    }
+
+    fn member(&self, raw: Raw<'a>) -> Result<NodeId, Failure> {
+        match uint(self.op, "id", raw)? {
+            id @ 1..=65_535 => Ok(NodeId(id)),
+            id => Err(bad(format!("{}: `id` is {id}, and is from 1 to 65535", self.op))),
+        }
+    }
+
+    fn address(&self, name: &str, raw: Raw<'a>) -> Result<String, Failure> {
+        let text = self.text(name, raw)?.unwrap_or_default();
+        let host_port = text.rsplit_once(':');
+        let fine = text.len() <= 255
+            && host_port
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if fine {
+            return Ok(text);
+        }
+        Err(bad(format!(
+            "{}: `{name}` is \"{}\", and must be host:port",
+            self.op,
+            echo(text.as_bytes())
+        )))
     }
 
     fn hello(&mut self) -> Result<Op, Failure> {
