@@ -14,9 +14,10 @@ use tempfile::TempDir;
 
 use crate::disk::{Disk, Shim};
 use crate::proxy::Net;
-use crate::wait::{wait_for, wait_until};
+use crate::wait::wait_for;
 
 mod data;
+mod growing;
 mod setup;
 
 pub use data::flip;
@@ -52,38 +53,6 @@ impl Cluster {
     pub fn of_this_program(size: u64, more: &str) -> Self {
         let program = std::env::current_exe().expect("this program has a path");
         Self::start(&program, size, more)
-    }
-
-    /// Starts the first of `size` nodes as a cluster of its own; the others can join it.
-    #[must_use]
-    pub fn start_one_of(program: &Path, size: u64, more: &str) -> Self {
-        let mut cluster = Setup::new(program, size).more(more).prepare();
-        let text = std::fs::read_to_string(&cluster.config).expect("the configuration is there");
-        // The first start counts only one member.
-        let first = text.find("\n[[node]]\nid = 2").expect("there is a second node");
-        let end = text.find("\n[storage]").expect("there is a section behind the nodes");
-        let alone = format!("{}{}", &text[..first], &text[end..]);
-        std::fs::write(&cluster.config, alone).expect("the configuration can be written");
-        cluster.start_node(1);
-        let client = cluster.addresses.get(&1).expect("there is a first node");
-        wait_until(|| std::net::TcpStream::connect(client).is_ok());
-        let join = format!("[cluster]\njoin = [\"{client}\"]\n");
-        let text = text.replacen("[cluster]\n", &join, 1);
-        std::fs::write(&cluster.config, text).expect("the configuration can be written");
-        cluster
-    }
-
-    /// A node's peer and client address, as the configuration has them.
-    #[must_use]
-    pub fn addresses_of(&self, id: u64) -> (String, String) {
-        let text = std::fs::read_to_string(&self.config).expect("the configuration is there");
-        let node = text.split("[[node]]").find(|part| part.starts_with(&format!("\nid = {id}\n")));
-        let node = node.expect("the configuration has the node");
-        let value = |key: &str| {
-            let line = node.lines().find_map(|line| line.strip_prefix(&format!("{key} = \"")));
-            line.expect("the node has an address").trim_end_matches('"').to_owned()
-        };
-        (value("peer"), value("client"))
     }
 
     /// Starts a node that does not run; its log goes on in `nID.log`.
@@ -257,18 +226,13 @@ impl Cluster {
         all
     }
 
-    /// The leader, once there is one that most of the nodes that were started follow.
+    /// The leader, once there is one that has a quorum of followers.
     pub async fn leader(&self) -> u64 {
-        let started: Vec<u64> = self.children.keys().copied().collect();
-        self.leader_among(&started, started.len()).await
+        self.leader_of(&self.ids()).await
     }
 
     /// The leader among some nodes, once a quorum of all nodes is among them and follows it.
     pub async fn leader_of(&self, ids: &[u64]) -> u64 {
-        self.leader_among(ids, self.addresses.len()).await
-    }
-
-    async fn leader_among(&self, ids: &[u64], all: usize) -> u64 {
         let found = wait_for("a leader", Duration::from_secs(20), async || {
             let statuses = self.statuses_of(ids).await;
             let leaders = statuses.iter().filter(|status| status.role == "leader");
@@ -276,7 +240,7 @@ impl Cluster {
             let follow = statuses
                 .iter()
                 .filter(|status| status.leader.as_ref().is_some_and(|l| l.id.0 == newest.node));
-            (follow.count() * 2 > all).then_some(newest.node)
+            (follow.count() * 2 > self.children.len()).then_some(newest.node)
         });
         found.await
     }

@@ -23,11 +23,14 @@ pub async fn wait_for<T>(
     }
 }
 
-/// Waits for a condition that is looked at without a runtime; panics after 20 s.
-pub fn wait_until(mut done: impl FnMut() -> bool) {
+/// Looks, without a runtime, until it is so; panics after 20 s.
+///
+/// # Panics
+/// When it does not come about in time.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !done() {
-        assert!(Instant::now() < deadline, "it does not come about within 20 s");
+        assert!(Instant::now() < deadline, "no {what} within 20 s");
         std::thread::yield_now();
     }
 }

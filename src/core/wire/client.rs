@@ -9,11 +9,13 @@ use bytes::Bytes;
 
 use crate::types::NodeId;
 
+mod admin;
 mod decode;
 mod encode;
 mod op;
 mod replies;
 
+pub use admin::Admin;
 pub use decode::{Decoded, Malformed, Requests};
 pub use encode::{encode_reply, encode_request, encode_result};
 pub use replies::{RawReply, Replies, decode_success};
@@ -89,52 +91,6 @@ pub enum Op {
     Members,
     /// What an operator asks for.
     Admin(Admin),
-}
-
-/// An operator's command. The leader carries it out and answers when it is done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Admin {
-    /// `add_member`: a node that receives the log, and votes once it has caught up.
-    AddMember {
-        /// Its id.
-        id: NodeId,
-        /// Where the other nodes reach it.
-        peer: String,
-        /// Where clients reach it.
-        client: String,
-        /// It stays without a vote.
-        standby: bool,
-    },
-    /// `promote_member`: gives a member a vote.
-    PromoteMember {
-        /// Which.
-        id: NodeId,
-        /// Also when it lags, or a quorum may not be reachable.
-        force: bool,
-    },
-    /// `remove_member`.
-    RemoveMember {
-        /// Which.
-        id: NodeId,
-        /// Also when a quorum of the rest may not be reachable.
-        force: bool,
-    },
-    /// `move_member`: other addresses.
-    MoveMember {
-        /// Which.
-        id: NodeId,
-        /// Where the other nodes reach it from now on.
-        peer: Option<String>,
-        /// Where clients reach it from now on.
-        client: Option<String>,
-    },
-    /// `transfer_leadership`.
-    TransferLeadership {
-        /// To whom; 0: to whoever lacks least.
-        to: NodeId,
-    },
-    /// `snapshot`: a checkpoint now, on the node that is asked.
-    Snapshot,
 }
 
 /// Arguments of `hello`.

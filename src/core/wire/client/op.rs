@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Admin, Consistency, ErrorCode, Op};
+use super::{Consistency, ErrorCode, Op};
 
 impl Op {
     /// The names of all operations of this version, as the wire bears them.
@@ -75,21 +75,6 @@ impl Op {
             Op::CompareAndSwap(swap) => Some(&swap.key),
             Op::Increment(increment) => Some(&increment.key),
             Op::Hello(_) | Op::Ping | Op::Bye | Op::Status | Op::Members | Op::Admin(_) => None,
-        }
-    }
-}
-
-impl Admin {
-    /// The operation's name, as the wire bears it.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Admin::AddMember { .. } => "add_member",
-            Admin::PromoteMember { .. } => "promote_member",
-            Admin::RemoveMember { .. } => "remove_member",
-            Admin::MoveMember { .. } => "move_member",
-            Admin::TransferLeadership { .. } => "transfer_leadership",
-            Admin::Snapshot => "snapshot",
         }
     }
 }
