@@ -18,6 +18,7 @@ use crate::client_session::Shared;
 use crate::messages::{Proposal, Propose, Query, Question};
 use crate::reply::{Outcome, Reply};
 
+mod backup;
 mod keys;
 mod params;
 
@@ -47,7 +48,8 @@ pub fn routes(config: &mut web::ServiceConfig, keys: bool) {
         .route("/readyz", web::get().to(readyz))
         .route("/metrics", web::get().to(metrics))
         .route("/v1/status", web::get().to(status))
-        .route("/v1/session", web::post().to(open_session));
+        .route("/v1/session", web::post().to(open_session))
+        .route("/v1/backup", web::get().to(backup::backup));
     if keys {
         key_routes(config);
     }

@@ -36,7 +36,7 @@
 
 use actix::Message;
 use bytes::Bytes;
-use quorate_core::kv::Listing;
+use quorate_core::kv::{Listing, StateMachine};
 use quorate_core::raft;
 use quorate_core::types::{Entry, Index, NodeId};
 use quorate_core::wire::client::{Failure, Get};
@@ -103,7 +103,12 @@ pub enum Question {
         /// Who waits.
         reply: oneshot::Sender<Result<Listing, Failure>>,
     },
-    /// This node's state.
+    /// The whole state, for a backup.
+    State {
+        /// Who waits.
+        reply: oneshot::Sender<Result<StateMachine, Failure>>,
+    },
+    /// This node's state in numbers.
     Status {
         /// Who waits.
         reply: Reply,
@@ -116,6 +121,7 @@ impl Question {
         match self {
             Question::Get { reply, .. } | Question::Status { reply } => reply.fail(failure),
             Question::List { reply, .. } => drop(reply.send(Err(failure))),
+            Question::State { reply } => drop(reply.send(Err(failure))),
         }
     }
 }

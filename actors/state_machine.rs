@@ -64,6 +64,7 @@ impl StateMachineActor {
             Question::List { prefix, after, limit, reply } => {
                 drop(reply.send(Ok(self.state.list(&prefix, after.as_deref(), limit))));
             }
+            Question::State { reply } => drop(reply.send(Ok(self.state.point_in_time()))),
             Question::Status { reply } => {
                 let status = self.view.status(&self.state.summary());
                 let result = Ok(Success::Status(Box::new(status)));

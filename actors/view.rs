@@ -104,6 +104,11 @@ impl View {
         &self.cluster
     }
 
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> u64 {
+        self.cluster_id
+    }
+
     /// The binary's version.
     pub fn version(&self) -> &str {
         &self.version

@@ -4,11 +4,13 @@
 //! code ([`output::exit`]).
 
 pub mod args;
+pub mod backup;
 pub mod bench;
 pub mod bulk;
 pub mod cluster;
 pub mod connect;
 pub mod data;
+pub mod doctor;
 pub mod members;
 pub mod node;
 pub mod output;
@@ -45,6 +47,11 @@ pub fn run(cli: Cli) -> Result<(), Failed> {
         Command::Member { command } => block_on(members::member(&common, &command)),
         Command::Leader { command } => block_on(members::leadership(&common, command.as_ref())),
         Command::Snapshot => block_on(members::snapshot(&common)),
+        Command::Backup { command } => backup::backup(&common, &command),
+        Command::Restore(args) => backup::restore(&common, &args),
+        Command::Recover(args) => backup::recover(&common, &args),
+        Command::Doctor { directory: Some(directory) } => doctor::directory(&common, &directory),
+        Command::Doctor { directory: None } => block_on(doctor::cluster(&common)),
         Command::Import(args) => block_on(bulk::import(&common, &args)),
         Command::Verify(args) => block_on(bulk::verify(&common, &args)),
         Command::Export(args) => bulk::export(&common, &args),

@@ -116,6 +116,21 @@ pub enum Command {
     },
     /// Make a checkpoint now, on every node
     Snapshot,
+    /// Save a backup of a running cluster, or look at one
+    Backup {
+        /// What to do
+        #[command(subcommand)]
+        command: BackupCommand,
+    },
+    /// Begin a new cluster from a backup: fills the empty data directories of a configuration
+    Restore(RestoreArgs),
+    /// Make a backup of what one node's data directory holds, when the cluster is lost
+    Recover(RecoverArgs),
+    /// Say what is wrong with a data directory, or with the running cluster
+    Doctor {
+        /// A data directory; without one, the cluster is asked
+        directory: Option<PathBuf>,
+    },
     /// Write many keys from JSON lines or tab-separated lines, each exactly once
     Import(ImportArgs),
     /// Read what an import wrote and compare
@@ -207,6 +222,50 @@ pub struct ReplaceArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+}
+
+/// What about backups.
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Save one, while the cluster serves
+    Save {
+        /// The file to write
+        file: PathBuf,
+    },
+    /// Read one to its end and check it
+    Verify {
+        /// The file
+        file: PathBuf,
+    },
+    /// Say what one is of
+    Show {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// `restore`
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup
+    pub file: PathBuf,
+    /// Only this node's directory, on its machine; without it, all nodes' on this one
+    #[arg(long)]
+    pub id: Option<u64>,
+    /// By how much the store's revision is raised, so that nobody takes new revisions for old
+    #[arg(long, default_value_t = 1_000_000)]
+    pub revision_jump: u64,
+}
+
+/// `recover`
+#[derive(Debug, Args)]
+pub struct RecoverArgs {
+    /// The data directory of the node that has survived; better a copy of it
+    #[arg(long)]
+    pub from: PathBuf,
+    /// The backup to write
+    #[arg(long)]
+    pub out: PathBuf,
 }
 
 /// What about leadership.

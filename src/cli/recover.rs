@@ -202,16 +202,16 @@ fn reconcile(
         state: state.position(),
         state_membership: state.membership().cloned(),
     };
+    let found = recovered.hard_state;
     let (boot, begins_at) = boot.reconciled();
     if let Some(base) = begins_at {
         log::info!("log: it is older than the checkpoint, and begins anew behind {base}");
-        let mut begin = || {
-            log.reset(base)?;
-            log.save_hard_state(boot.hard_state)?;
-            log.sync()
-        };
-        begin().map_err(|error| damaged(node, &error))?;
+        log.reset(base).map_err(|error| damaged(node, &error))?;
     }
+    if boot.hard_state != found {
+        log.save_hard_state(boot.hard_state).map_err(|error| damaged(node, &error))?;
+    }
+    log.sync().map_err(|error| damaged(node, &error))?;
     if boot.state.index < boot.base.index {
         log::warn!(
             "checkpoint: it holds the state up to {}, and the log begins behind {}: this node votes, \

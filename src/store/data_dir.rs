@@ -205,6 +205,36 @@ impl DataDir {
         write(&self.path, "peers.toml", &toml_of(&self.peers))
     }
 
+    /// Whose a directory is, without taking it into use.
+    ///
+    /// # Errors
+    /// When it is nobody's, damaged, in use, or cannot be read.
+    pub fn look(path: &Path) -> Result<Self, DataDirError> {
+        let identity: Identity = match read(&path.join("identity.toml"))? {
+            Some(text) => parse(path, "identity.toml", &text)?,
+            None => {
+                return Err(DataDirError::Damaged {
+                    path: path.display().to_string(),
+                    what: "there is no identity.toml in it: it is no node's".to_owned(),
+                });
+            }
+        };
+        let lock = lock(path)?;
+        Ok(Self { path: path.to_owned(), identity, peers: BTreeMap::new(), _lock: lock })
+    }
+
+    /// The cluster's name.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.identity.cluster
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        NodeId(self.identity.node)
+    }
+
     /// Whether a directory belongs to a node already.
     #[must_use]
     pub fn is_new(path: &Path) -> bool {

@@ -52,6 +52,7 @@
 //! * **A bound on the bytes of cached replies.** Their number is bounded by the session's
 //!   window; their bytes are counted into [`Summary::state_bytes`].
 
+pub mod backup;
 mod changes;
 mod command;
 mod data;

@@ -56,6 +56,22 @@ impl StateMachine {
         }
     }
 
+    /// This state as the beginning of another cluster: with other members, without the sessions,
+    /// whose clients belong to the old one, and with a revision raised by so much, so that nobody
+    /// who knew the old cluster takes what is new for what was there.
+    #[must_use]
+    pub fn restored(self, membership: Membership, revision_jump: u64) -> Self {
+        let mut data = self.data;
+        data.set_revision(data.revision() + revision_jump);
+        Self {
+            applied: self.applied,
+            membership: Some(membership),
+            data,
+            sessions: Sessions::default(),
+            changes: Changes::default(),
+        }
+    }
+
     /// What has changed since this was last called.
     pub fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)

@@ -19,7 +19,7 @@
 use super::effects::{Install, Note};
 use super::message::{AppendOutcome, Message};
 use super::node::{Node, Role};
-use crate::types::{Index, Membership, NodeId, Position};
+use crate::types::{Index, Membership, Moment, NodeId, Position};
 
 /// Where this node is with its checkpoints, and with a snapshot that it gets.
 #[derive(Debug, Default)]
@@ -173,11 +173,16 @@ impl Node {
 
     /// The snapshot is this node's checkpoint and state. The log goes on where it holds the
     /// snapshot's last entry, and is replaced where it does not (Raft §7).
-    pub(super) fn installed(&mut self, position: Position) {
+    pub(super) fn installed(&mut self, now: Moment, position: Position) {
         let Some((expected, membership)) = self.compaction.installing.take() else {
             panic!("a snapshot up to {position} was installed, and none was accepted");
         };
         assert!(expected == position, "installed {position} instead of {expected}");
+        assert!(!matches!(self.role, Role::Leader(_)), "a leader installs a snapshot");
+        // It may come before any message of its term: a log is never newer than the term.
+        if position.term > self.term() {
+            self.follow(now, position.term, None);
+        }
         let keeps =
             self.log.term_at(position.index) == Some(position.term) || mutant!(InstallKeepsTheLog);
         if !keeps {

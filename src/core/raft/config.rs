@@ -122,7 +122,8 @@ impl Boot {
     /// the log does not hold its last one, the log is of a time before a snapshot was
     /// installed, and all of it is obsolete: it then begins anew behind the checkpoint, which
     /// the caller makes durable by [`LogStore::reset`](crate::store::LogStore::reset) to the
-    /// position that is given back.
+    /// position that is given back, and by saving the hard state, which is raised to the log's
+    /// term where it is older.
     #[must_use]
     pub fn reconciled(mut self) -> (Self, Option<Position>) {
         let Position { term, index } = self.state;
@@ -134,15 +135,18 @@ impl Boot {
             place.and_then(|place| self.entries.get(place)).map(|entry| entry.term)
         };
         // A state from before the log's beginning says nothing of the log.
-        if index < self.base.index || held == Some(term) {
-            return (self, None);
+        let reset = index >= self.base.index && held != Some(term);
+        if reset {
+            self.base = self.state;
+            self.entries.clear();
         }
-        self.base = self.state;
-        self.entries.clear();
+        // An install makes the log's beginning durable before the term that goes with it. This
+        // node has not voted in that term: its vote would be durable with the term.
+        let term = self.last().term;
         if term > self.hard_state.term {
             self.hard_state = HardState { term, vote: None };
         }
         let base = self.base;
-        (self, Some(base))
+        (self, reset.then_some(base))
     }
 }

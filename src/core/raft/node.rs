@@ -220,7 +220,7 @@ impl Node {
             Input::SnapshotReceived { position, membership } => {
                 self.snapshot_received(position, membership);
             }
-            Input::Installed { position } => self.installed(position),
+            Input::Installed { position } => self.installed(now, position),
         }
     }
 

@@ -93,6 +93,44 @@ sometimes! {
     EndedApplied,
     /// a node ended right after its start
     EndedStarted,
+    /// a node ended before a checkpoint was durable
+    EndedCapturing,
+    /// a node ended when a checkpoint was durable, before its core heard of it
+    EndedCaptured,
+    /// a node ended when a snapshot was accepted, before anything of it was durable
+    EndedAccepted,
+    /// a node ended when a snapshot was its durable checkpoint, and nothing else had changed
+    EndedInstalled,
+    /// a node ended when a snapshot was its state, before its core heard of it
+    EndedReplaced,
+    /// a node ended right after its log was trimmed
+    EndedTrimmed,
+    /// a node started from a checkpoint
+    StartedFromACheckpoint,
+    /// a node started from a checkpoint that made its log obsolete
+    StartedBehindItsLog,
+    /// a node started without the state under its log
+    StartedWithoutState,
+    /// segments of a log were removed
+    SegmentsTrimmed,
+    /// a follower held all of a snapshot
+    SnapshotSent,
+    /// a snapshot was installed, and the log went on
+    InstallKeptTheLog,
+    /// a snapshot was installed, and the log replaced
+    InstallReplacedTheLog,
+    /// a snapshot that had come in whole was not accepted
+    SnapshotRefused,
+    /// a piece of a snapshot was sent again
+    PieceRepeated,
+    /// the sending of a snapshot went on where another node had left off
+    SnapshotResumed,
+    /// a snapshot was begun again from the start
+    SnapshotRestarted,
+    /// a snapshot was of no use to a node without its state
+    SnapshotTooOld,
+    /// a follower answered a read
+    FollowerRead,
     /// a call was answered while a node was down
     ServedWithoutAll,
     /// a read was refused by a leader that stepped down

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use quorate_core::client::Outcome;
 use quorate_core::raft::{Message, Persist, Refusal, Status};
-use quorate_core::types::{Entry, HardState, Index, Moment, NodeId, Ticket};
+use quorate_core::types::{Entry, HardState, Index, Membership, Moment, NodeId, Position, Ticket};
 use quorate_core::wire::client::{Op, OpResult};
 
 /// One thing that happened.
@@ -21,8 +21,16 @@ pub enum Fact<'a> {
         node: NodeId,
         /// The term and vote it recovered.
         hard_state: HardState,
-        /// The log it recovered, from index 1.
+        /// The entry before the first one of its log; zero when nothing was removed.
+        base: Position,
+        /// The log it recovered, behind `base`.
         log: &'a [Entry],
+        /// The checkpoint it found holds everything up to here; zero where there is none.
+        state: Position,
+        /// The term and vote, raised where the log or the checkpoint is of a later term; durable.
+        raised: HardState,
+        /// That checkpoint made the log obsolete: this is where the log begins anew, durably.
+        reset: Option<Position>,
     },
     /// A node's process ended: it answers nobody any more, and every ticket of it is void.
     Stopped {
@@ -64,6 +72,36 @@ pub enum Fact<'a> {
         node: NodeId,
         /// What.
         persist: &'a Persist,
+    },
+    /// Another membership is in effect on a node; told before anything else of that drain.
+    Members {
+        /// The node.
+        node: NodeId,
+        /// Which.
+        membership: &'a Membership,
+    },
+    /// A checkpoint is durable.
+    Captured {
+        /// The node.
+        node: NodeId,
+        /// Its last entry.
+        position: Position,
+    },
+    /// A node lets go of the entries up to and including this one.
+    Trimmed {
+        /// The node.
+        node: NodeId,
+        /// The last one.
+        to: Index,
+    },
+    /// A node's state is now that of a snapshot, which is its durable checkpoint.
+    Installed {
+        /// The node.
+        node: NodeId,
+        /// The snapshot's last entry.
+        position: Position,
+        /// The hash of the state.
+        hash: u64,
     },
     /// A message leaves a node. It may never arrive.
     Sent {

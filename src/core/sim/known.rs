@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate_core::raft::{Persist, RoleKind};
-use quorate_core::types::{Entry, HardState, Index, NodeId, Payload, Position, Term};
+use quorate_core::types::{Entry, HardState, Index, Membership, NodeId, Payload, Position, Term};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::facts::Fact;
@@ -26,26 +26,63 @@ impl Digest {
         let hash = match &entry.payload {
             Payload::Noop => 1,
             Payload::Command(bytes) => xxh3_64(bytes),
-            Payload::Membership(membership) => membership
-                .members
-                .iter()
-                .fold(2, |hash: u64, member| hash.wrapping_mul(65_537).wrapping_add(member.id.0)),
+            Payload::Membership(membership) => xxh3_64(format!("{membership:?}").as_bytes()),
         };
         Self { term: entry.term, hash }
     }
 }
 
-/// A log as digests; place 0 is index 1.
+/// A log as digests; place 0 is index 1. What a node has let go of is committed, so it is taken from
+/// what is known to be committed: a log never looks shorter for having been trimmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogImage {
     entries: Vec<Digest>,
+    /// The memberships in it.
+    memberships: BTreeMap<Index, Membership>,
 }
 
 impl LogImage {
-    /// Of entries from index 1.
+    /// The beginning of this log up to and including `base`. Where this log is shorter, or has another
+    /// entry there, the last one is of `base`'s term and equal to no other.
     #[must_use]
-    pub fn of(log: &[Entry]) -> Self {
-        Self { entries: log.iter().map(Digest::of).collect() }
+    pub fn prefix(&self, base: Position) -> Self {
+        let mut prefix = self.clone();
+        let length = usize::try_from(base.index.0).unwrap_or(usize::MAX);
+        prefix.truncate_from(base.index.next());
+        if base.index.0 > 0 && prefix.last() != base {
+            prefix.entries.resize(length, Digest { term: base.term, hash: 0 });
+            if let Some(last) = prefix.entries.last_mut() {
+                *last = Digest { term: base.term, hash: 0 };
+            }
+        }
+        prefix
+    }
+
+    /// This log, and entries behind it.
+    #[must_use]
+    pub fn with(mut self, entries: &[Entry]) -> Self {
+        for entry in entries {
+            self.push(entry);
+        }
+        self
+    }
+
+    /// The memberships in it.
+    #[must_use]
+    pub fn memberships(&self) -> &BTreeMap<Index, Membership> {
+        &self.memberships
+    }
+
+    /// The newest membership in it.
+    #[must_use]
+    pub fn membership(&self) -> Option<&Membership> {
+        self.memberships.last_key_value().map(|(_, membership)| membership)
+    }
+
+    /// Where the newest membership is.
+    #[must_use]
+    pub fn membership_index(&self) -> Index {
+        self.memberships.last_key_value().map_or(Index(0), |(index, _)| *index)
     }
 
     /// The entry at an index.
@@ -66,17 +103,24 @@ impl LogImage {
     pub fn truncate_from(&mut self, from: Index) {
         let keep = usize::try_from(from.0.saturating_sub(1)).unwrap_or(usize::MAX);
         self.entries.truncate(keep);
+        self.memberships.split_off(&from);
     }
 
     /// Adds an entry behind the last; whether it fits there.
     pub fn push(&mut self, entry: &Entry) -> bool {
         let fits = entry.index == self.last().index.next();
         self.entries.push(Digest::of(entry));
+        if let Payload::Membership(membership) = &entry.payload {
+            self.memberships.insert(entry.index, membership.clone());
+        }
         fits
     }
 
     /// Takes in what a `Persist` says of the log.
-    pub fn take(&mut self, persist: &Persist) {
+    pub fn take(&mut self, persist: &Persist, committed: &LogImage) {
+        if let Some(base) = persist.reset {
+            *self = committed.prefix(base);
+        }
         if let Some(from) = persist.truncate_from {
             self.truncate_from(from);
         }
@@ -108,13 +152,41 @@ pub struct NodeImage {
     pub waiting: VecDeque<Persist>,
     /// What it last said of itself.
     pub role: Option<RoleKind>,
+    /// The newest term in which it said that it leads, in this incarnation or before.
+    pub led_in: Option<Term>,
     /// The term it last told of. What a drain hands out was decided in this term, even where the
     /// same drain then went on to a later one.
     pub term: Term,
     /// The commit index it last told of, in this incarnation.
     pub commit: Index,
-    /// The last index its state machine applied, in this incarnation.
+    /// The last index its state machine applied, or its checkpoint held.
     pub applied: Index,
+    /// The newest checkpoint on its disk holds everything up to here.
+    pub checkpoint: Position,
+    /// Everything up to here may be gone from its disk's log.
+    pub let_go: Index,
+    /// The membership that it goes by, and the one that it went by when it last told of itself:
+    /// whatever it decides within a drain, it decides by one of them.
+    pub memberships: [Membership; 2],
+}
+
+impl NodeImage {
+    /// Whether these are a quorum by the members that the node goes by, or went by just before.
+    #[must_use]
+    pub fn is_quorum(&self, of: impl Fn(NodeId) -> bool) -> bool {
+        self.memberships.iter().any(|membership| is_quorum(membership, &of))
+    }
+}
+
+/// Whether these are a majority of the voters, and of the voters before the change that is under way.
+#[must_use]
+pub fn is_quorum(membership: &Membership, of: impl Fn(NodeId) -> bool) -> bool {
+    let majority = |voters: Vec<NodeId>| {
+        let all = voters.len();
+        2 * voters.into_iter().filter(|voter| of(*voter)).count() > all
+    };
+    let outgoing = membership.outgoing.clone();
+    majority(membership.voters().collect()) && (outgoing.is_empty() || majority(outgoing))
 }
 
 /// Everything known of a run.
@@ -134,15 +206,11 @@ pub struct Known {
     pub newly_executed: Option<u64>,
     /// The node of the newest `Started`, as it was known before.
     pub previous: NodeImage,
+    /// The log that the newest `Started` found, whether or not it counts.
+    pub found: LogImage,
 }
 
 impl Known {
-    /// How many nodes make a quorum.
-    #[must_use]
-    pub fn quorum(&self) -> usize {
-        self.nodes.len() / 2 + 1
-    }
-
     /// A node. One that was never told of is empty.
     pub fn node_mut(&mut self, id: NodeId) -> &mut NodeImage {
         self.nodes.entry(id).or_default()
@@ -154,23 +222,7 @@ impl Known {
         self.newly_committed = (committed, committed);
         self.newly_executed = None;
         match fact {
-            Fact::Started { node, hard_state, log } => {
-                let node = self.node_mut(*node);
-                let log = LogImage::of(log);
-                let incarnation = node.incarnation + 1;
-                let started = NodeImage {
-                    up: true,
-                    lost: false,
-                    incarnation,
-                    hard_state: *hard_state,
-                    log: log.clone(),
-                    durable_hard_state: *hard_state,
-                    durable_log: log,
-                    ..NodeImage::default()
-                };
-                let previous = std::mem::replace(node, started);
-                self.previous = previous;
-            }
+            Fact::Started { .. } => self.started(fact),
             Fact::Stopped { node, for_good } => {
                 let node = self.node_mut(*node);
                 node.up = false;
@@ -178,27 +230,35 @@ impl Known {
                 node.role = None;
             }
             Fact::Staged { node, persist } => {
-                let node = self.node_mut(*node);
-                node.log.take(persist);
+                let node = self.nodes.entry(*node).or_default();
+                node.log.take(persist, &self.committed);
                 node.hard_state = persist.hard_state.unwrap_or(node.hard_state);
                 let then = vec![];
                 node.waiting.push_back(Persist { then, ..(*persist).clone() });
             }
             Fact::Durable { node, persist } => {
-                let node = self.node_mut(*node);
+                let node = self.nodes.entry(*node).or_default();
                 node.waiting.pop_front();
-                node.durable_log.take(persist);
+                node.durable_log.take(persist, &self.committed);
+                node.let_go = node.let_go.max(persist.reset.map_or(Index(0), |base| base.index));
                 node.durable_hard_state = persist.hard_state.unwrap_or(node.durable_hard_state);
             }
             Fact::Drained { node, status, .. } => {
                 let image = self.nodes.entry(*node).or_default();
                 image.role = Some(status.role);
+                if status.role == RoleKind::Leader {
+                    image.led_in = Some(status.term);
+                }
                 image.term = status.term;
                 image.commit = status.commit;
                 while self.committed.last().index < image.commit
                     && let Some(entry) = image.log.get(self.committed.last().index.next())
                 {
+                    let index = self.committed.last().index.next();
                     self.committed.entries.push(entry);
+                    if let Some(membership) = image.log.memberships.get(&index) {
+                        self.committed.memberships.insert(index, membership.clone());
+                    }
                     self.committed_in.push(status.term);
                 }
                 self.newly_committed.1 = self.committed.last().index;
@@ -210,6 +270,18 @@ impl Known {
                     self.newly_executed = Some(entry.index.0);
                 }
             }
+            Fact::Members { node, membership } => {
+                let [current, before] = &mut self.node_mut(*node).memberships;
+                *before = std::mem::replace(current, (*membership).clone());
+            }
+            Fact::Captured { node, position } => self.node_mut(*node).checkpoint = *position,
+            Fact::Trimmed { node, to } => {
+                let node = self.node_mut(*node);
+                node.let_go = node.let_go.max(*to);
+            }
+            Fact::Installed { node, position, .. } => {
+                self.node_mut(*node).applied = position.index;
+            }
             Fact::Asked { .. }
             | Fact::Sent { .. }
             | Fact::Released { .. }
@@ -218,5 +290,33 @@ impl Known {
             | Fact::Posted { .. }
             | Fact::Completed { .. } => {}
         }
+    }
+
+    fn started(&mut self, fact: &Fact<'_>) {
+        let Fact::Started { node, raised, base, log, state, reset, .. } = fact else { return };
+        self.found = self.committed.prefix(*base).with(log);
+        let hard_state = *raised;
+        let kept = match reset {
+            Some(base) => self.committed.prefix(*base),
+            None => self.found.clone(),
+        };
+        let node = self.nodes.entry(*node).or_default();
+        let membership = kept.membership().cloned().unwrap_or_default();
+        let started = NodeImage {
+            up: true,
+            lost: false,
+            incarnation: node.incarnation + 1,
+            hard_state,
+            durable_hard_state: hard_state,
+            log: kept.clone(),
+            durable_log: kept,
+            applied: state.index,
+            led_in: node.led_in,
+            checkpoint: *state,
+            let_go: node.let_go.max(base.index).max(reset.map_or(Index(0), |base| base.index)),
+            memberships: [membership.clone(), membership],
+            ..NodeImage::default()
+        };
+        self.previous = std::mem::replace(node, started);
     }
 }

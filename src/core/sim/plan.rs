@@ -30,6 +30,9 @@ pub struct Plan {
     pub workload: Workload,
     /// The links between nodes.
     pub network: NetworkPlan,
+    /// Checkpoints and snapshots.
+    #[serde(default)]
+    pub upkeep: Upkeep,
     /// The disks.
     pub disks: DiskPlan,
     /// Each node's clock, in parts per million of true time; nodes without one keep true time.
@@ -145,6 +148,38 @@ pub struct NetworkPlan {
     pub duplicate_millionths: u64,
     /// Of a million messages, so many take a hundred times as long.
     pub late_millionths: u64,
+}
+
+/// Checkpoints, and snapshots for followers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upkeep {
+    /// A checkpoint is made after so many entries, ...
+    pub snapshot_entries: u64,
+    /// ... or so many bytes of them.
+    pub snapshot_bytes: usize,
+    /// So many entries stay in the log behind a checkpoint.
+    pub trailing_entries: u64,
+    /// The size of a piece of a snapshot.
+    pub piece_bytes: usize,
+    /// A piece without an answer is sent again after so long.
+    pub resend_ms: u64,
+    /// How long it takes until a checkpoint is durable.
+    pub store_us: u64,
+}
+
+/// As if there were none.
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self {
+            snapshot_entries: 1_000_000,
+            snapshot_bytes: 1 << 30,
+            trailing_entries: 10_000,
+            piece_bytes: 1 << 20,
+            resend_ms: 200,
+            store_us: 1_000,
+        }
+    }
 }
 
 /// The disks.

@@ -145,4 +145,10 @@ const PLAINER: &[fn(&mut Plan)] = &[
     |plan| plan.knobs.clock_interval_ms = 1_000,
     |plan| plan.knobs.max_sessions = 10_000,
     |plan| plan.knobs.value_bytes = 1 << 20,
+    |plan| plan.upkeep = crate::plan::Upkeep::default(),
+    |plan| plan.upkeep.snapshot_bytes = 1 << 20,
+    |plan| plan.upkeep.snapshot_entries = 10,
+    |plan| plan.upkeep.trailing_entries = 0,
+    |plan| plan.upkeep.piece_bytes = 1 << 20,
+    |plan| plan.upkeep.store_us = 1_000,
 ];

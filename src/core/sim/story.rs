@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use quorate_core::client::Outcome;
 use quorate_core::raft::{Message, Note, Persist};
-use quorate_core::types::{Entry, NodeId, Payload};
+use quorate_core::types::{Entry, Member, Membership, NodeId, Payload};
 use quorate_core::wire::client::Op;
 
 use crate::facts::Fact;
@@ -48,11 +48,12 @@ impl Story {
                 status.last_index,
                 status.durable_index
             ),
-            Fact::Started { node, hard_state, log } => format!(
-                "n{node}          starts: term {}, vote {}, log up to {}",
+            Fact::Started { node, hard_state, base, log, state, reset, .. } => format!(
+                "n{node}          starts: term {}, vote {}, log from {base} up to {}, checkpoint {state}{}",
                 hard_state.term,
                 hard_state.vote.map_or("none".to_owned(), |vote| format!("n{vote}")),
-                log.last().map_or("nothing".to_owned(), |entry| entry.position().to_string())
+                log.last().map_or("nothing".to_owned(), |entry| entry.position().to_string()),
+                reset.map_or(String::new(), |base| format!(", the log begins anew at {base}"))
             ),
             Fact::Stopped { node, for_good } => {
                 format!("n{node}          ends{}", if *for_good { ", for good" } else { "" })
@@ -66,6 +67,16 @@ impl Story {
             }
             Fact::Durable { node, persist } => {
                 format!("n{node} disk     holds {}", persist_words(persist))
+            }
+            Fact::Members { node, membership } => {
+                format!("n{node}          goes by {}", members_words(membership))
+            }
+            Fact::Captured { node, position } => {
+                format!("n{node} disk     holds a checkpoint up to {position}")
+            }
+            Fact::Trimmed { node, to } => format!("n{node} disk     lets go of entries up to {to}"),
+            Fact::Installed { node, position, .. } => {
+                format!("n{node}          has the state of a snapshot up to {position}")
             }
             Fact::Sent { from, to, message } => {
                 format!("n{from} -> n{to}    {}", message_words(message))
@@ -174,17 +185,27 @@ pub fn message_words(message: &Message) -> String {
     }
 }
 
+fn members_words(membership: &Membership) -> String {
+    let member = |member: &Member| format!("n{} {}", member.id, member.role.as_str());
+    let members: Vec<String> = membership.members.iter().map(member).collect();
+    let joint = if membership.is_joint() { ", joint" } else { "" };
+    format!("{}{joint}", members.join(", "))
+}
+
 fn entry_words(entry: &Entry) -> String {
     let what = match &entry.payload {
         Payload::Noop => " no-op".to_owned(),
         Payload::Command(bytes) => format!(" {} bytes", bytes.len()),
-        Payload::Membership(_) => " members".to_owned(),
+        Payload::Membership(membership) => format!(" [{}]", members_words(membership)),
     };
     format!("{}{what}", entry.position())
 }
 
 fn persist_words(persist: &Persist) -> String {
     let mut out = format!("#{}", persist.seq);
+    if let Some(base) = persist.reset {
+        write!(out, ", begins anew at {base}").expect("writes into memory");
+    }
     if let Some(from) = persist.truncate_from {
         write!(out, ", cut from {from}").expect("writes into memory");
     }

@@ -173,6 +173,10 @@ impl Watch {
             Fact::Applied { result, .. } => self.cover_execution(*result),
             Fact::Started { .. }
             | Fact::Asked { .. }
+            | Fact::Members { .. }
+            | Fact::Captured { .. }
+            | Fact::Trimmed { .. }
+            | Fact::Installed { .. }
             | Fact::Staged { .. }
             | Fact::Durable { .. }
             | Fact::Released { .. }
@@ -287,11 +291,12 @@ impl Watch {
             | Note::Voted { .. }
             | Note::Dropped { .. }
             | Note::NeedsSnapshot { .. }
-            | Note::SnapshotSent { .. }
             | Note::Members { .. }
             | Note::Transfers { .. }
-            | Note::TransferFailed { .. }
-            | Note::Installed { .. } => {}
+            | Note::TransferFailed { .. } => {}
+            Note::SnapshotSent { .. } => self.sometimes(Sometimes::SnapshotSent),
+            Note::Installed { reset: true, .. } => self.sometimes(Sometimes::InstallReplacedTheLog),
+            Note::Installed { reset: false, .. } => self.sometimes(Sometimes::InstallKeptTheLog),
         }
     }
 }
@@ -314,8 +319,8 @@ fn first_index(result: &OpResult) -> Option<u64> {
 fn mark(fact: &Fact<'_>) -> u64 {
     let join = |kind: u64, a: u64, b: u64| (kind << 56) ^ (a << 40) ^ b;
     match fact {
-        Fact::Started { node, hard_state, log } => {
-            join(1, node.0, hard_state.term.0 << 20 ^ log.len() as u64)
+        Fact::Started { node, hard_state, base, log, .. } => {
+            join(1, node.0, hard_state.term.0 << 20 ^ base.index.0 << 30 ^ log.len() as u64)
         }
         Fact::Stopped { node, .. } => join(2, node.0, 0),
         Fact::Asked { node, ticket, .. } => join(3, node.0, ticket.0),
@@ -340,6 +345,10 @@ fn mark(fact: &Fact<'_>) -> u64 {
             join(12, *client, call ^ (session << 24) ^ (id << 32))
         }
         Fact::Completed { client, call, .. } => join(13, *client, *call),
+        Fact::Members { node, membership } => join(14, node.0, membership.members.len() as u64),
+        Fact::Captured { node, position } => join(15, node.0, position.index.0),
+        Fact::Trimmed { node, to } => join(16, node.0, to.0),
+        Fact::Installed { node, position, hash } => join(17, node.0, position.index.0 ^ hash >> 9),
     }
 }
 

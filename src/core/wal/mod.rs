@@ -89,6 +89,17 @@ pub struct Recovered {
     pub torn: Option<TornTail>,
 }
 
+/// Reads a log as [`Wal::open`] does, and changes nothing.
+///
+/// # Errors
+/// As [`Wal::open`].
+pub fn inspect(
+    fs: &dyn crate::fs::Fs,
+    options: &Options,
+) -> Result<Recovered, crate::store::StoreError> {
+    recover::recover(fs, options).map(|found| found.recovered)
+}
+
 /// A tail that was being written when the node ended. Nothing in it was ever acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {

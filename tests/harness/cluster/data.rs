@@ -5,9 +5,34 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use quorate_client::Client;
+use quorate_core::wire::client::{Admin, Op};
+
 use super::Cluster;
 
 impl Cluster {
+    /// Removes the checkpoint of a node that does not run.
+    ///
+    /// # Panics
+    /// When it cannot be removed.
+    pub fn lose_checkpoint(&mut self, id: u64) {
+        assert!(!self.is_running(id), "node {id} runs");
+        let state = self.data_dir(id).join("state");
+        if state.exists() {
+            std::fs::remove_dir_all(&state).expect("the checkpoint can be removed");
+        }
+    }
+
+    /// Asks a node for a checkpoint, and does not wait for it.
+    pub fn ask_checkpoint(&self, id: u64) {
+        let address = self.addresses.get(&id).cloned().unwrap_or_default();
+        tokio::spawn(async move {
+            let builder = Client::builder().endpoint(&address).pinned(true).sessionless(true);
+            let Ok(client) = builder.connect().await else { return };
+            drop(client.call(Op::Admin(Admin::Snapshot), None).await);
+        });
+    }
+
     /// Where a node keeps its data.
     #[must_use]
     pub fn data_dir(&self, id: u64) -> PathBuf {

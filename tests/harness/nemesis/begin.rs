@@ -21,6 +21,8 @@ impl Nemesis<'_> {
                 | Fault::CrashAll { .. }
                 | Fault::Pause { .. }
                 | Fault::Slow { .. }
+                | Fault::LoseCheckpoint { .. }
+                | Fault::Checkpoint { .. }
                 | Fault::StepDown { .. } => self.begin_process(fault),
                 Fault::Stall { .. }
                 | Fault::SyncError { .. }
@@ -85,6 +87,17 @@ impl Nemesis<'_> {
                 self.cluster.kill(node);
                 self.after(Duration::from_millis(*down_ms), Step::Start(node));
                 self.free_after(node, *down_ms);
+            }
+            Fault::LoseCheckpoint { node, down_ms } => {
+                let node = self.seize(*node)?;
+                self.cluster.kill(node);
+                self.cluster.lose_checkpoint(node);
+                self.after(Duration::from_millis(*down_ms), Step::Start(node));
+                self.free_after(node, *down_ms);
+            }
+            Fault::Checkpoint { node } => {
+                let node = self.resolve(*node);
+                self.cluster.ask_checkpoint(node);
             }
             Fault::CrashLoop { node, times, every_ms, .. } => {
                 let node = self.seize(*node)?;

@@ -47,7 +47,10 @@ impl Invariant for LogMatching {
             _ => return Ok(()),
         };
         let Some(first) = entries.first() else { return Ok(()) };
-        let log = known.nodes.get(&node).map(|image| &image.log);
+        let log = match fact {
+            Fact::Started { .. } => Some(&known.found),
+            _ => known.nodes.get(&node).map(|image| &image.log),
+        };
         let before = log.and_then(|log| log.get(first.index.previous()));
         let mut before = before.map(|entry| entry.term).unwrap_or_default();
         for entry in entries {

@@ -38,13 +38,24 @@ impl Invariant for CommittedOnAQuorum {
         }
         for index in (from.0 + 1..=to.0).map(Index) {
             let entry = known.committed.get(index);
-            let holds = |image: &&NodeImage| image.durable_log.get(index) == entry;
-            let holders = known.nodes.values().filter(holds).count();
-            if holders < known.quorum() {
+            let holds = |id| {
+                let image: Option<&NodeImage> = known.nodes.get(&id);
+                image.is_some_and(|image| image.durable_log.get(index) == entry)
+            };
+            // The leader's members decide. Whoever says it first may not be the leader: then its own
+            // members, or those of any leader whose word it can be.
+            let decide = |image: &NodeImage| image.is_quorum(holds);
+            let own = known.nodes.get(node).is_some_and(decide);
+            let leads = |image: &&NodeImage| image.led_in == Some(status.term);
+            let so = own || known.nodes.values().filter(leads).any(decide);
+            if !so {
+                let holders: Vec<u64> =
+                    known.nodes.keys().filter(|id| holds(**id)).map(|id| id.0).collect();
                 return Err(format!(
-                    "node {node} says in term {} that {index} is committed; it is on {holders} of {} disks",
+                    "node {node} says in term {} that {index} is committed; it is on the disks of \
+                     {holders:?}, of the members {:?}",
                     status.term,
-                    known.nodes.len()
+                    status.membership.ids().map(|id| id.0).collect::<Vec<_>>()
                 ));
             }
         }

@@ -45,7 +45,8 @@ impl Invariant for Monotone {
         match fact {
             Fact::Started { node, hard_state, .. } => {
                 let before = known.previous.durable_hard_state;
-                self.shown.insert(*node, Shown { hard_state: *hard_state, ..Shown::default() });
+                let shown = known.nodes.get(node).map_or(*hard_state, |image| image.hard_state);
+                self.shown.insert(*node, Shown { hard_state: shown, ..Shown::default() });
                 if known.previous.incarnation > 0 && !follows(before, *hard_state) {
                     return Err(format!(
                         "node {node} had {before:?} on disk and finds {hard_state:?}"

@@ -1,6 +1,6 @@
 //! I7: the indexes of a node are in order, and what it says of its log is so.
 //!
-//! applied <= commit <= last, durable <= last, and neither its last nor its durable index is beyond
+//! applied <= commit <= last, durable <= last, a checkpoint holds what the log lacks, and neither its last nor its durable index is beyond
 //! what it handed out and what its disk holds.
 
 use quorate_core::raft::Status;
@@ -20,21 +20,36 @@ impl Invariant for Order {
     }
 
     fn claim(&self) -> &'static str {
-        "applied <= commit <= last, durable <= last, and the disk holds what is called durable"
+        "applied <= commit <= last, durable <= last, and the disk holds what is called durable, the \
+         checkpoint what the log lacks"
     }
 
     fn check(&mut self, known: &Known, fact: &Fact<'_>) -> Result<(), String> {
+        if let Fact::Trimmed { node, to } = fact {
+            let held = known.nodes.get(node).map_or(Index(0), |image| image.checkpoint.index);
+            let what = || {
+                format!("node {node} lets go of entries up to {to}; its checkpoint holds {held}")
+            };
+            return if *to > held { Err(what()) } else { Ok(()) };
+        }
         let Fact::Drained { node, status, .. } = fact else { return Ok(()) };
         let Some(image) = known.nodes.get(node) else { return Ok(()) };
-        let Status { applied, commit, last_index, durable_index, first_index, .. } = status;
+        let Status { applied, commit, last_index, durable_index, .. } = status;
+        let Status { first_index, checkpoint_index, lacks_state, .. } = status;
+        let begins_late = |held: u64| first_index.0 > held + 1 && !lacks_state;
         let last = image.log.last().index;
         let held = (1..=durable_index.0).next_back().map(Index);
-        let durable = held.is_none_or(|at| image.durable_log.get(at) == image.log.get(at));
+        let durable = held.is_none_or(|at| {
+            // What a checkpoint holds is durable, whatever becomes of the log.
+            image.durable_log.get(at) == image.log.get(at) || at <= image.checkpoint.index
+        });
         let broken = [
             (applied > commit, "applied is beyond commit"),
             (commit > last_index, "commit is beyond the log"),
             (durable_index > last_index, "durable is beyond the log"),
-            (first_index.0 > applied.0 + 1 && applied.0 > 0, "the log begins behind applied"),
+            (begins_late(applied.0), "the log begins behind applied"),
+            (begins_late(image.checkpoint.index.0), "the log lacks what no checkpoint holds"),
+            (*checkpoint_index > image.checkpoint.index, "no such checkpoint is on the disk"),
             (*last_index != last, "the log does not end where it was handed out"),
             (*applied > image.applied, "applied is beyond the state machine"),
             (!durable, "called durable is what the disk does not hold"),

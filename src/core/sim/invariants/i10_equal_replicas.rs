@@ -1,6 +1,7 @@
 //! I10: replicas that have applied the same log are the same (Raft §2: deterministic state machines).
 //!
-//! The hash of the state, sessions and replies included, is equal at equal applied index.
+//! The hash of the state, sessions and replies included, is equal at equal applied index, and so it is
+//! where the state came as a snapshot.
 
 use quorate_core::types::NodeId;
 
@@ -25,10 +26,16 @@ impl Invariant for EqualReplicas {
     }
 
     fn check(&mut self, _: &Known, fact: &Fact<'_>) -> Result<(), String> {
-        let Fact::Applied { node, entry, hash, .. } = fact else { return Ok(()) };
-        let index = entry.index.0;
+        let (node, index, hash) = match fact {
+            Fact::Applied { node, entry, hash, .. } => (node, entry.index.0, hash),
+            Fact::Installed { node, position, hash } => (node, position.index.0, hash),
+            _ => return Ok(()),
+        };
         let place = usize::try_from(index - 1).unwrap_or(usize::MAX);
         let Some((first, by)) = self.hashes.get(place) else {
+            if place != self.hashes.len() {
+                return Err(format!("node {node} has the state at {index}, which nobody applied"));
+            }
             self.hashes.push((*hash, *node));
             return Ok(());
         };

@@ -1,30 +1,61 @@
-//! I16: the members in effect are those of the newest membership entry of the log (dissertation §4.1).
+//! I16: the members in effect are those of the newest membership entry of the log, else of its compacted
+//! beginning (dissertation §4.1), and one change follows the other (§4.3, §4.4).
 //!
-//! While memberships do not change, that is the first entry, everywhere.
+//! A leader appends a membership only where the newest before it is committed, and not before an entry
+//! of its own term is (Raft §6, the rule of 2015); and what follows a joint one is what completes it.
 
 use std::collections::BTreeMap;
 
-use quorate_core::types::{Entry, Index, Membership, NodeId, Payload};
+use quorate_core::raft::{RoleKind, Status};
+use quorate_core::types::{Index, NodeId, Payload, Term};
 
 use super::Invariant;
 use crate::facts::Fact;
-use crate::known::Known;
+use crate::known::{Known, NodeImage};
 
 /// The log rules who belongs to the cluster.
 #[derive(Debug, Default)]
 pub(super) struct MembershipOfTheLog {
-    /// The memberships of each node's log, by index.
-    memberships: BTreeMap<NodeId, BTreeMap<Index, Membership>>,
+    /// Memberships that a drain of this node has appended: the term, and where the one before is.
+    appended: BTreeMap<NodeId, Vec<(Term, Index)>>,
 }
 
 impl MembershipOfTheLog {
-    fn add(&mut self, node: NodeId, entries: &[Entry]) {
-        let known = self.memberships.entry(node).or_default();
-        for entry in entries {
-            if let Payload::Membership(membership) = &entry.payload {
-                known.insert(entry.index, membership.clone());
+    /// A membership must complete the one before it, if that is joint.
+    fn staged(&mut self, node: NodeId, image: &NodeImage, from: Index) -> Result<(), String> {
+        let memberships = image.log.memberships();
+        let behind = memberships.range(from..).map(|(at, membership)| (*at, membership));
+        for (at, membership) in behind {
+            let Some((before, old)) = memberships.range(..at).next_back() else { continue };
+            if old.is_joint() && *membership != old.completed() {
+                return Err(format!(
+                    "node {node} has at {at} members that do not complete the change at {before}"
+                ));
+            }
+            let term = image.log.get(at).map(|entry| entry.term).unwrap_or_default();
+            self.appended.entry(node).or_default().push((term, *before));
+        }
+        Ok(())
+    }
+
+    /// A leader's own ones come only behind what is committed, and in a term that has committed.
+    fn appended(&mut self, image: &NodeImage, status: &Status) -> Result<(), String> {
+        let appended = self.appended.remove(&status.id).unwrap_or_default();
+        let own = appended.into_iter().filter(|(term, _)| *term == status.term);
+        for (term, before) in own.filter(|_| status.role == RoleKind::Leader) {
+            let (node, commit) = (status.id, status.commit);
+            if before > commit {
+                return Err(format!(
+                    "node {node} changes the members while those at {before} are not committed"
+                ));
+            }
+            if image.log.get(commit).map(|entry| entry.term) != Some(term) {
+                return Err(format!(
+                    "node {node} changes the members before its term {term} has committed anything"
+                ));
             }
         }
+        Ok(())
     }
 }
 
@@ -34,25 +65,27 @@ impl Invariant for MembershipOfTheLog {
     }
 
     fn claim(&self) -> &'static str {
-        "the members in effect are those of the newest membership entry in the log"
+        "the members in effect are the log's newest, and one change is complete before the next"
     }
 
-    fn check(&mut self, _: &Known, fact: &Fact<'_>) -> Result<(), String> {
+    fn check(&mut self, known: &Known, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Started { node, log, .. } => {
-                self.memberships.remove(node);
-                self.add(*node, log);
-            }
+            Fact::Started { node, .. } => drop(self.appended.remove(node)),
             Fact::Staged { node, persist } => {
-                let known = self.memberships.entry(*node).or_default();
-                if let Some(from) = persist.truncate_from {
-                    known.split_off(&from);
+                let member = |payload: &Payload| matches!(payload, Payload::Membership(_));
+                let first = persist.entries.iter().find(|entry| member(&entry.payload));
+                if let (Some(first), Some(image)) = (first, known.nodes.get(node)) {
+                    return self.staged(*node, image, first.index);
                 }
-                self.add(*node, &persist.entries);
             }
             Fact::Drained { node, status, .. } => {
-                let known = self.memberships.get(node).and_then(|known| known.last_key_value());
-                if known.is_none_or(|(_, membership)| *membership != status.membership) {
+                let Some(image) = known.nodes.get(node) else { return Ok(()) };
+                self.appended(image, status)?;
+                // Of members under the log, a node without the state there does not know.
+                let at = image.log.membership_index();
+                let hidden = status.lacks_state && at < status.first_index;
+                let newest = image.log.membership();
+                if newest.is_some_and(|newest| *newest != status.membership) && !hidden {
                     return Err(format!("node {node} goes by members that are not its log's"));
                 }
             }

@@ -37,11 +37,12 @@ impl Invariant for ElectedByAQuorum {
                 if !self.seen.insert(status.term) {
                     return Ok(());
                 }
-                let votes = self.votes.get(&(status.term, *node)).map_or(0, BTreeSet::len) + 1;
-                if votes < known.quorum() {
-                    let (term, all) = (status.term, known.nodes.len());
+                let votes = self.votes.get(&(status.term, *node));
+                let voted = |id| id == *node || votes.is_some_and(|votes| votes.contains(&id));
+                if !known.nodes.get(node).is_some_and(|image| image.is_quorum(voted)) {
                     return Err(format!(
-                        "node {node} leads in term {term} with {votes} of {all} votes"
+                        "node {node} leads in term {} with the votes of {votes:?}",
+                        status.term
                     ));
                 }
             }

@@ -77,13 +77,13 @@ impl ReadsAreConfirmed {
             let started = rounds.and_then(|rounds| rounds.started.get(round));
             started.is_some_and(|started| *started >= asked)
         };
-        let answered =
-            rounds.map(|rounds| rounds.answered.values().filter(|r| confirms(r)).count());
-        let confirmed = answered.unwrap_or(0) + 1;
-        if confirmed < known.quorum() {
+        let answered = |id| rounds.and_then(|rounds| rounds.answered.get(&id));
+        if !image.is_quorum(|id| id == node || answered(id).is_some_and(confirms)) {
+            let answered: Vec<_> =
+                rounds.map(|rounds| rounds.answered.iter().collect()).unwrap_or_default();
             return Err(format!(
-                "node {node} allows a read that {confirmed} of {} have confirmed since it was asked for",
-                known.nodes.len()
+                "node {node} allows a read that no quorum has confirmed since it was asked for \
+                 (rounds answered: {answered:?})"
             ));
         }
         Ok(())

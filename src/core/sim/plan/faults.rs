@@ -170,6 +170,19 @@ pub enum Fault {
         /// Whose.
         node: Target,
     },
+    /// A node ends, and its checkpoint is lost: what its log does not hold any more it must get from
+    /// its leader, and it votes meanwhile.
+    LoseCheckpoint {
+        /// Whose.
+        node: Target,
+        /// How long it is down.
+        down_ms: u64,
+    },
+    /// An operator wants a checkpoint now.
+    Checkpoint {
+        /// Of which node.
+        node: Target,
+    },
     /// A node's clock jumps ahead.
     ClockJump {
         /// Whose.
@@ -221,6 +234,8 @@ impl Fault {
             Fault::Full { .. } => "disk full",
             Fault::Rot { .. } => "bit rot",
             Fault::Wipe { .. } => "disk wiped",
+            Fault::LoseCheckpoint { .. } => "checkpoint lost",
+            Fault::Checkpoint { .. } => "checkpoint asked for",
             Fault::ClockJump { .. } => "clock jumped",
             Fault::StepDown { .. } => "told to step down",
             Fault::ClientReset { .. } => "client cut off",
@@ -254,6 +269,8 @@ impl Fault {
         "disk full",
         "bit rot",
         "disk wiped",
+        "checkpoint lost",
+        "checkpoint asked for",
         "clock jumped",
         "told to step down",
         "client cut off",
@@ -351,6 +368,18 @@ pub enum Point {
     Applied,
     /// Right after the disk was read at a start.
     Started,
+    /// A checkpoint is about to be durable.
+    Capturing,
+    /// It is, and the core has not heard of it.
+    Captured,
+    /// A snapshot is accepted, and nothing of it is durable.
+    Accepted,
+    /// It is the durable checkpoint, and nothing else has changed.
+    Installed,
+    /// It is the state, and the core has not heard of it.
+    Replaced,
+    /// The log has let go of entries.
+    Trimmed,
 }
 
 impl Point {
@@ -366,6 +395,12 @@ impl Point {
         Point::BetweenApplies,
         Point::Applied,
         Point::Started,
+        Point::Capturing,
+        Point::Captured,
+        Point::Accepted,
+        Point::Installed,
+        Point::Replaced,
+        Point::Trimmed,
     ];
 }
 

@@ -2,7 +2,8 @@
 //! calm and long of one kind, and others have everything at once.
 
 use super::{
-    DiskPlan, Ending, Fault, Knobs, NetworkPlan, Plan, Point, Power, Shape, Target, Timed, Workload,
+    DiskPlan, Ending, Fault, Knobs, NetworkPlan, Plan, Point, Power, Shape, Target, Timed, Upkeep,
+    Workload,
 };
 use crate::chance::Chance;
 
@@ -37,6 +38,7 @@ impl Plan {
             ending,
             workload: workload(&mut Chance::stream(seed, "workload", 0, 0)),
             network,
+            upkeep: upkeep(&mut Chance::stream(seed, "upkeep", 0, 0)),
             disks: disks(&mut Chance::stream(seed, "disks", 0, 0)),
             clock_rates: clock_rates(&mut Chance::stream(seed, "clocks", 0, 0), nodes),
             faults: faults(&mut Chance::stream(seed, "faults", 0, 0), nodes, run_ms),
@@ -62,7 +64,7 @@ fn knobs(chance: &mut Chance) -> Knobs {
         inflight_bytes: small(chance, 8 << 20, &[1, 100, 1_000]),
         uncommitted_bytes: small(chance, 16 << 20, &[1, 500, 5_000]),
         apply_bytes: small(chance, 256 << 10, &[1, 200, 2_000]),
-        segment_bytes: chance.pick(&[65_536, 32_768, 16_384, 8_192]),
+        segment_bytes: chance.pick(&[65_536, 16_384, 8_192, 5_000, 4_400]),
         preallocate_bytes: chance.pick(&[16_384, 8_192, 4_096]),
         drain_us: chance.pick(&[0, 20, 20, 100, 1_000, 10_000]),
         apply_us: chance.pick(&[0, 0, 50, 1_000, 20_000]),
@@ -75,6 +77,20 @@ fn knobs(chance: &mut Chance) -> Knobs {
         max_sessions: if session_ttl_ms <= 3_000 { chance.pick(&[10_000, 10]) } else { 10_000 },
         value_bytes: chance.pick(&[1 << 20, 1 << 20, 400, 100]),
         lying_disks: false,
+    }
+}
+
+fn upkeep(chance: &mut Chance) -> Upkeep {
+    if chance.percent(15) {
+        return Upkeep::default();
+    }
+    Upkeep {
+        snapshot_entries: chance.pick(&[1, 3, 10, 20, 50]),
+        snapshot_bytes: chance.pick(&[1 << 20, 1 << 20, 5_000, 1_000]),
+        trailing_entries: chance.pick(&[0, 0, 2, 10]),
+        piece_bytes: chance.pick(&[1, 100, 500, 2_000, 1 << 20]),
+        resend_ms: chance.pick(&[50, 200]),
+        store_us: chance.pick(&[100, 1_000, 20_000, 200_000]),
     }
 }
 
@@ -146,7 +162,7 @@ fn clock_rates(chance: &mut Chance, nodes: u64) -> Vec<u64> {
 }
 
 /// The kinds of faults, as weights; a seed silences some of them.
-type Weights = [(Kind, u64); 23];
+type Weights = [(Kind, u64); 25];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -169,6 +185,8 @@ enum Kind {
     Full,
     Rot,
     Wipe,
+    LoseCheckpoint,
+    Checkpoint,
     ClockJump,
     StepDown,
     ClientReset,
@@ -195,6 +213,8 @@ const WEIGHTS: Weights = [
     (Kind::Full, 2),
     (Kind::Rot, 1),
     (Kind::Wipe, 1),
+    (Kind::LoseCheckpoint, 3),
+    (Kind::Checkpoint, 2),
     (Kind::ClockJump, 3),
     (Kind::StepDown, 2),
     (Kind::ClientReset, 5),
@@ -309,6 +329,8 @@ fn fault(chance: &mut Chance, kind: Kind, nodes: u64) -> Fault {
         Kind::Full => Fault::Full { node, bytes: chance.pick(&[0, 100, 2_000, 10_000]), ms: long },
         Kind::Rot => Fault::Rot { node },
         Kind::Wipe => Fault::Wipe { node },
+        Kind::LoseCheckpoint => Fault::LoseCheckpoint { node, down_ms: ms },
+        Kind::Checkpoint => Fault::Checkpoint { node },
         Kind::ClockJump => Fault::ClockJump { node, ms: long },
         Kind::StepDown => Fault::StepDown { node },
         Kind::ClientReset => Fault::ClientReset { client: chance.between(1, 8) },

@@ -36,6 +36,7 @@ impl Plan {
             ("knobs", inline(&self.knobs)),
             ("workload", inline(&self.workload)),
             ("network", inline(&self.network)),
+            ("upkeep", inline(&self.upkeep)),
             ("disks", inline(&self.disks)),
             ("clock_rates", inline(clock_rates)),
         ];

@@ -7,7 +7,7 @@ use quorate_core::types::{Index, NodeId, Ticket};
 use quorate_core::wire::client::{ErrorCode, Failure, OpResult};
 
 use super::World;
-use super::machine::{Process, Waiting};
+use super::machine::{Process, Waiting, Work};
 use super::queue::Event;
 use crate::facts::Fact;
 use crate::plan::Point;
@@ -29,7 +29,7 @@ impl World {
     }
 
     /// Whether that start of the node runs now; an event for a paused node comes again later.
-    fn runs(&mut self, id: NodeId, epoch: u64, again: impl FnOnce() -> Event) -> bool {
+    pub(super) fn runs(&mut self, id: NodeId, epoch: u64, again: impl FnOnce() -> Event) -> bool {
         let machine = self.machine(id);
         machine.epoch == epoch && machine.is_up() && !self.requeue_if_paused(id, again)
     }
@@ -106,6 +106,10 @@ impl World {
     /// Says whether the node is still there.
     fn carry_out(&mut self, id: NodeId, effects: Effects) -> bool {
         let Effects { messages, persist, apply, reads, refused, notes, .. } = effects;
+        let Effects { capture, trim, snapshots, install, membership, .. } = effects;
+        if let Some(membership) = &membership {
+            self.watch.tell(self.now, &Fact::Members { node: id, membership });
+        }
         for note in &notes {
             self.watch.note(self.now, id, note);
         }
@@ -127,7 +131,7 @@ impl World {
             self.begin_sync(id);
         }
         if let Some(apply) = apply {
-            self.hand_to_state(id, apply);
+            self.hand_to_state(id, Work::Apply(apply));
         }
         for (ticket, index) in reads {
             self.watch.tell(self.now, &Fact::Released { node: id, ticket, index });
@@ -137,6 +141,19 @@ impl World {
             self.watch.tell(self.now, &Fact::Refused { node: id, ticket, why });
             self.refuse(id, ticket, why);
         }
+        if capture {
+            self.hand_to_state(id, Work::Capture);
+        }
+        if trim.is_some_and(|to| !self.trim(id, to)) {
+            return false;
+        }
+        if let (Some(targets), Some(process)) = (snapshots, &mut self.machine_mut(id).process) {
+            process.targets = targets;
+        }
+        if install.is_some_and(|install| !self.judged(id, install)) {
+            return false;
+        }
+        self.send_snapshots(id);
         true
     }
 
@@ -203,23 +220,41 @@ impl World {
 
     // ---- the state ----
 
-    fn hand_to_state(&mut self, id: NodeId, apply: Apply) {
+    pub(super) fn hand_to_state(&mut self, id: NodeId, work: Work) {
         let (now, apply_us) = (self.now, self.plan.knobs.apply_us);
         let machine = self.machine_mut(id);
         let (at, epoch) = (now + apply_us * machine.slow, machine.epoch);
         let Some(process) = &mut machine.process else { return };
-        process.applies.push_back(apply);
-        if process.applies.len() == 1 {
+        process.work.push_back(work);
+        if process.work.len() == 1 {
             self.queue.push(at, Event::Apply { node: id, epoch });
         }
     }
 
-    pub(super) fn apply(&mut self, id: NodeId, epoch: u64) {
+    /// The state machine gets to the next thing that it is to do.
+    pub(super) fn work(&mut self, id: NodeId, epoch: u64) {
         if !self.runs(id, epoch, || Event::Apply { node: id, epoch }) {
             return;
         }
+        let (now, apply_us) = (self.now, self.plan.knobs.apply_us);
+        let machine = self.machine_mut(id);
+        let at = now + apply_us * machine.slow;
+        let Some(process) = &mut machine.process else { return };
+        let work = process.work.pop_front();
+        if !process.work.is_empty() {
+            self.queue.push(at, Event::Apply { node: id, epoch });
+        }
+        match work {
+            Some(Work::Apply(apply)) => self.apply(id, apply),
+            Some(Work::Capture) => self.capture(id),
+            Some(Work::Install(state)) => self.install(id, *state),
+            None => {}
+        }
+    }
+
+    fn apply(&mut self, id: NodeId, apply: Apply) {
+        let Apply { entries, waiting } = apply;
         let Some(process) = &mut self.machine_mut(id).process else { return };
-        let Some(Apply { entries, waiting }) = process.applies.pop_front() else { return };
         let clock = process.state.summary().clock_ms;
         let mut waiting = waiting.into_iter().peekable();
         let mut answers: Vec<(Ticket, Index, OpResult)> = Vec::new();
@@ -255,25 +290,26 @@ impl World {
         for (ticket, index, result) in answers {
             self.answer_write(id, ticket, index, result);
         }
-        let (now, apply_us) = (self.now, self.plan.knobs.apply_us);
+        let now = self.now;
         let machine = self.machine_mut(id);
-        let (local, epoch) = (machine.clock.at(now), machine.epoch);
-        let at = now + apply_us * machine.slow;
+        let local = machine.clock.at(now);
         let Some(process) = &mut machine.process else { return };
         if process.state.summary().clock_ms != clock {
             process.pacemaker.applied_clock(local);
         }
         let index = process.state.applied();
-        let more = !process.applies.is_empty();
-        let later = process.reads.split_off(&index.next());
+        self.answer_reads(id);
+        self.feed(id, Input::Applied { index });
+    }
+
+    /// Answers the reads that waited for what is applied now.
+    pub(super) fn answer_reads(&mut self, id: NodeId) {
+        let Some(process) = &mut self.machine_mut(id).process else { return };
+        let later = process.reads.split_off(&process.state.applied().next());
         let ready = std::mem::replace(&mut process.reads, later);
-        if more {
-            self.queue.push(at, Event::Apply { node: id, epoch });
-        }
         for question in ready.into_values().flatten() {
             self.answer_read(id, &question);
         }
-        self.feed(id, Input::Applied { index });
     }
 }
 

@@ -70,8 +70,10 @@ impl World {
             .filter(|machine| !machine.gone)
             .map(|machine| machine.id)
             .collect();
-        let quorum = self.watch.known().quorum();
-        while self.plan.ending == Ending::Quorum && core.len() > quorum {
+        let quorum = self.machines.len() / 2 + 1;
+        // Who lacks the state cannot lead, so all that could are needed.
+        let lacks = self.machines.values().any(super::machine::Machine::lacks_state);
+        while !lacks && self.plan.ending == Ending::Quorum && core.len() > quorum {
             let place = usize::try_from(chance.below(core.len() as u64)).unwrap_or(0);
             core.remove(place);
         }
@@ -290,9 +292,26 @@ impl World {
                 self.watch.violated("I10", text);
             }
         }
+        self.check_logs(core);
         self.watch.tally.committed = self.watch.known().committed.last().index.0;
         self.watch.end(core);
         self.check_history();
+    }
+
+    /// Logs do not grow: each holds about what was appended since two checkpoints ago, and the tail
+    /// that is kept; more only for a follower that is away, and within its bound.
+    fn check_logs(&mut self, core: &[NodeId]) {
+        let upkeep = self.plan.upkeep.clone();
+        for id in core {
+            let Some(status) = self.machine(*id).status() else { continue };
+            let kept = status.last_index.0 + 1 - status.first_index.0;
+            let most = 2 * upkeep.snapshot_entries + upkeep.trailing_entries + 100;
+            let bytes = status.log_bytes > upkeep.snapshot_bytes.saturating_mul(4);
+            if kept > most && bytes {
+                let text = format!("node {id} keeps {kept} entries; {most} would do");
+                self.watch.violated("L3", text);
+            }
+        }
     }
 
     fn check_history(&mut self) {

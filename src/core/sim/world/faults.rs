@@ -74,6 +74,8 @@ impl World {
             | Fault::CrashAll { .. }
             | Fault::Pause { .. }
             | Fault::Slow { .. }
+            | Fault::LoseCheckpoint { .. }
+            | Fault::Checkpoint { .. }
             | Fault::ClockJump { .. }
             | Fault::StepDown { .. } => self.strike_process(&timed.fault, &mut chance),
             Fault::Cut { .. }
@@ -110,6 +112,8 @@ impl World {
             | Fault::Full { node, .. }
             | Fault::Rot { node }
             | Fault::Wipe { node }
+            | Fault::LoseCheckpoint { node, .. }
+            | Fault::Checkpoint { node }
             | Fault::ClockJump { node, .. }
             | Fault::StepDown { node } => *node,
             Fault::Cut { from, .. } | Fault::Clog { from, .. } => *from,
@@ -163,6 +167,14 @@ impl World {
             Fault::ClockJump { node, ms } => {
                 let node = self.resolve(node);
                 self.machine_mut(node).clock.jump(ms * 1_000);
+            }
+            Fault::LoseCheckpoint { node, down_ms } => {
+                let node = self.resolve(node);
+                self.lose_checkpoint(node, down_ms * 1_000);
+            }
+            Fault::Checkpoint { node } => {
+                let node = self.resolve(node);
+                self.feed(node, Input::Checkpoint);
             }
             Fault::StepDown { node } => {
                 let node = self.resolve(node);
@@ -280,11 +292,15 @@ impl World {
             }
             Fault::Rot { node } => {
                 let node = self.resolve(node);
-                self.rot(node, chance);
+                if self.may_lose(node) {
+                    self.rot(node, chance);
+                }
             }
             Fault::Wipe { node } => {
                 let node = self.resolve(node);
-                self.lose_for_good(node);
+                if self.may_lose(node) {
+                    self.lose_for_good(node);
+                }
             }
             _ => {}
         }

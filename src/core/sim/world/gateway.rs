@@ -185,6 +185,9 @@ impl World {
     pub(super) fn answer_read(&mut self, node: NodeId, question: &Question) {
         let Some(process) = &self.machine(node).process else { return };
         let result = process.state.get(&question.get);
+        if !self.machine(node).leads() {
+            self.watch.sometimes(crate::coverage::Sometimes::FollowerRead);
+        }
         self.answer(question.conn, question.id, &result);
     }
 

@@ -6,6 +6,7 @@ use quorate_core::store::StoreError;
 use quorate_core::types::NodeId;
 
 use super::World;
+use super::machine::Started;
 use super::queue::Event;
 use crate::coverage::Sometimes;
 use crate::facts::Fact;
@@ -24,7 +25,7 @@ impl World {
             machine.lose_power(power, &plan.knobs);
         }
         let first = machine.epoch == 0;
-        let (process, recovered) = match machine.boot(plan, now) {
+        let (process, started) = match machine.boot(plan, now) {
             Ok(started) => started,
             Err(error) => return self.start_failed(id, &error),
         };
@@ -34,20 +35,31 @@ impl World {
         let (bytes, epoch) = (quorate_core::store::LogStore::bytes(&process.wal), machine.epoch);
         machine.process = Some(process);
         machine.paused_until = 0;
-        if recovered.torn.is_some() {
+        if started.recovered.torn.is_some() {
             watch.sometimes(Sometimes::TornTailCut);
         }
         if bytes > plan.knobs.segment_bytes + plan.knobs.preallocate_bytes {
             watch.sometimes(Sometimes::SegmentsRecovered);
         }
         let durable = watch.known().nodes.get(&id).map(|node| node.durable_log.last());
+        let Started { recovered, state, raised, reset } = started;
         let last = recovered.entries.last().map(quorate_core::types::Entry::position);
         if !first && durable.zip(last).is_some_and(|(durable, last)| last > durable) {
             watch.sometimes(Sometimes::UnsyncedSurvived);
         }
         watch.tally.starts += 1;
         let (hard_state, log) = (recovered.hard_state, recovered.entries.as_slice());
-        watch.tell(now, &Fact::Started { node: id, hard_state, log });
+        let base = recovered.base;
+        watch.tell(now, &Fact::Started { node: id, hard_state, raised, base, log, state, reset });
+        for (hit, what) in [
+            (state.index.0 > 0, Sometimes::StartedFromACheckpoint),
+            (reset.is_some(), Sometimes::StartedBehindItsLog),
+            (state.index < base.index, Sometimes::StartedWithoutState),
+        ] {
+            if hit {
+                watch.sometimes(what);
+            }
+        }
         if self.ends_at(id, Point::Started) {
             return;
         }
@@ -99,6 +111,12 @@ impl World {
             Point::BetweenApplies => Sometimes::EndedBetweenApplies,
             Point::Applied => Sometimes::EndedApplied,
             Point::Started => Sometimes::EndedStarted,
+            Point::Capturing => Sometimes::EndedCapturing,
+            Point::Captured => Sometimes::EndedCaptured,
+            Point::Accepted => Sometimes::EndedAccepted,
+            Point::Installed => Sometimes::EndedInstalled,
+            Point::Replaced => Sometimes::EndedReplaced,
+            Point::Trimmed => Sometimes::EndedTrimmed,
         });
         self.crash(id, armed.power, armed.down_ms * 1_000);
         true

@@ -8,10 +8,13 @@ use quorate_core::fs::memory::{Crash, Faults, MemoryFs};
 use quorate_core::kv::{Pacemaker, StateMachine};
 use quorate_core::raft::{Apply, Boot, Config, Node, Persist, RoleKind, Status};
 use quorate_core::store::{LogStore, StoreError};
-use quorate_core::types::{Index, Member, Membership, Moment, NodeId, Term, Ticket};
+use quorate_core::types::{
+    HardState, Index, Member, Membership, Moment, NodeId, Position, Term, Ticket,
+};
 use quorate_core::wal::{Identity, Options, Recovered, Wal};
 use quorate_core::wire::client::Get;
 
+use super::snapshots::{Incoming, Sending};
 use crate::chance::Chance;
 use crate::plan::{Knobs, Plan, Point, Power};
 
@@ -48,6 +51,10 @@ pub(super) struct Machine {
     pub(super) id: NodeId,
     pub(super) fs: MemoryFs,
     pub(super) clock: Clock,
+    /// Its newest durable checkpoint.
+    pub(super) checkpoint: Option<StateMachine>,
+    /// Whether its log has begun behind the first entry.
+    pub(super) trimmed: bool,
     /// Counts the starts; what was scheduled in an earlier one is void.
     pub(super) epoch: u64,
     pub(super) process: Option<Process>,
@@ -82,11 +89,52 @@ pub(super) struct Process {
     /// Being written and synced.
     pub(super) syncing: Vec<Persist>,
     /// Handed to the state machine.
-    pub(super) applies: VecDeque<Apply>,
+    pub(super) work: VecDeque<Work>,
+    /// To become the durable checkpoint, in order.
+    pub(super) storing: VecDeque<Storing>,
+    /// The first of them is being written.
+    pub(super) stores: bool,
+    /// Who needs a snapshot.
+    pub(super) targets: Vec<NodeId>,
+    /// Snapshots on their way out.
+    pub(super) sending: BTreeMap<NodeId, Sending>,
+    /// The snapshot that is coming in.
+    pub(super) incoming: Option<Incoming>,
+    /// It has come in whole, and is not judged.
+    pub(super) received: Option<StateMachine>,
+    /// It was accepted, and is not installed.
+    pub(super) installs: bool,
     pub(super) tickets: BTreeMap<Ticket, Waiting>,
     pub(super) next_ticket: u64,
     /// Reads whose index is not applied yet.
     pub(super) reads: BTreeMap<Index, Vec<Question>>,
+}
+
+/// What a start found.
+pub(super) struct Started {
+    pub(super) recovered: Recovered,
+    /// What the checkpoint holds.
+    pub(super) state: Position,
+    /// The term and vote, raised to the term of the log or the checkpoint.
+    pub(super) raised: HardState,
+    /// Where the log began anew.
+    pub(super) reset: Option<Position>,
+}
+
+/// What the state machine is to do.
+pub(super) enum Work {
+    Apply(Apply),
+    /// Make a checkpoint of the state as it is then.
+    Capture,
+    /// Take another state.
+    Install(Box<StateMachine>),
+}
+
+/// What is to become the durable checkpoint.
+pub(super) struct Storing {
+    pub(super) state: StateMachine,
+    /// It is a snapshot that is being installed.
+    pub(super) installs: bool,
 }
 
 /// Who waits for a ticket.
@@ -118,6 +166,8 @@ impl Machine {
             id,
             fs,
             clock: Clock { rate, offset: 1_000_000 * id.0 },
+            checkpoint: None,
+            trimmed: false,
             epoch: 0,
             process: None,
             gone: false,
@@ -141,7 +191,8 @@ impl Machine {
     pub(super) fn is_quiet(&self) -> bool {
         self.process.as_ref().is_none_or(|process| {
             let writing = !process.handed.is_empty() || !process.syncing.is_empty();
-            !process.dirty && !writing && process.applies.is_empty()
+            let stores = !process.storing.is_empty() || process.installs;
+            !process.dirty && !writing && !stores && process.work.is_empty()
         })
     }
 
@@ -155,6 +206,14 @@ impl Machine {
 
     pub(super) fn term(&self) -> Option<Term> {
         self.status().map(|status| status.term)
+    }
+
+    /// There is a log, and no state under it.
+    pub(super) fn lacks_state(&self) -> bool {
+        match self.status() {
+            Some(status) => status.lacks_state,
+            None => self.trimmed && self.checkpoint.is_none(),
+        }
     }
 
     /// The disk's faults that last.
@@ -186,11 +245,7 @@ impl Machine {
     }
 
     /// Reads the disk and starts. At the very first start the disk gets its first entry.
-    pub(super) fn boot(
-        &mut self,
-        plan: &Plan,
-        now: u64,
-    ) -> Result<(Process, Recovered), StoreError> {
+    pub(super) fn boot(&mut self, plan: &Plan, now: u64) -> Result<(Process, Started), StoreError> {
         let knobs = &plan.knobs;
         self.set_disk_faults(knobs, Faults::default());
         let identity = Identity { cluster: 7, node: self.id, incarnation: 1 };
@@ -205,29 +260,49 @@ impl Machine {
             (recovered.hard_state, recovered.entries) = (first.hard_state, first.entries);
         }
         self.epoch += 1;
+        let state = self.checkpoint.as_ref().map_or_else(StateMachine::new, StateMachine::clone);
         let boot = Boot {
             hard_state: recovered.hard_state,
             base: recovered.base,
             entries: recovered.entries.clone(),
-            ..Boot::default()
+            state: state.position(),
+            state_membership: state.membership().cloned(),
         };
+        let (boot, reset) = boot.reconciled();
+        let raised = boot.hard_state;
+        if let Some(base) = reset {
+            wal.reset(base)?;
+        }
+        if raised != recovered.hard_state {
+            wal.save_hard_state(raised)?;
+        }
+        wal.sync()?;
+        let started = Started { recovered, state: state.position(), raised, reset };
+        self.trimmed = boot.base.index.0 > 0;
         let node = Node::new(self.config(plan), boot, self.clock.at(now));
         let process = Process {
             status: node.status(),
             node,
             wal,
-            state: StateMachine::new(),
+            state,
             pacemaker: Pacemaker::new(Duration::from_millis(knobs.clock_interval_ms)),
             dirty: false,
             handed: VecDeque::new(),
             syncing: Vec::new(),
-            applies: VecDeque::new(),
+            work: VecDeque::new(),
+            storing: VecDeque::new(),
+            stores: false,
+            targets: Vec::new(),
+            sending: BTreeMap::new(),
+            incoming: None,
+            received: None,
+            installs: false,
             tickets: BTreeMap::new(),
             // Tickets of one start are told from those of another.
             next_ticket: self.epoch << 40,
             reads: BTreeMap::new(),
         };
-        Ok((process, recovered))
+        Ok((process, started))
     }
 
     fn config(&self, plan: &Plan) -> Config {
@@ -242,6 +317,9 @@ impl Machine {
             inflight_bytes: knobs.inflight_bytes,
             uncommitted_bytes: knobs.uncommitted_bytes,
             apply_bytes: knobs.apply_bytes,
+            snapshot_entries: plan.upkeep.snapshot_entries,
+            snapshot_bytes: plan.upkeep.snapshot_bytes,
+            trailing_entries: plan.upkeep.trailing_entries,
             ..Config::new(self.id, seed)
         }
     }

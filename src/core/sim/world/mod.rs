@@ -7,6 +7,8 @@
 //!                             ├── machine.rs   its disk, clock and process
 //!                             ├── lives.rs     starts and ends of processes
 //!                             ├── network.rs   links
+//!                             ├── upkeep.rs    checkpoints, trimming, installs
+//!                             ├── snapshots.rs snapshots between nodes
 //!                             ├── gateway.rs   clients' connections, at the node
 //!                             ├── clients.rs   clients: the real session, and what they call
 //!                             ├── faults.rs    what goes wrong
@@ -41,6 +43,8 @@ mod lives;
 mod machine;
 mod network;
 mod queue;
+mod snapshots;
+mod upkeep;
 mod workload;
 
 /// What a run gave.
@@ -171,7 +175,10 @@ impl World {
             Event::Tick { node, epoch } => self.tick(node, epoch),
             Event::Drain { node, epoch } => self.drain(node, epoch),
             Event::Sync { node, epoch } => self.sync(node, epoch),
-            Event::Apply { node, epoch } => self.apply(node, epoch),
+            Event::Apply { node, epoch } => self.work(node, epoch),
+            Event::Stored { node, epoch } => self.stored(node, epoch),
+            Event::Resend { node, epoch, peer, number } => self.resend(node, epoch, peer, number),
+            Event::Parcel(parcel) => self.parcel(&parcel),
             Event::Start { node } => self.start(node),
             Event::Deliver(packet) => self.deliver(packet),
             Event::Dial { from, to } => self.dial(from, to),

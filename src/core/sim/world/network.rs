@@ -75,6 +75,12 @@ impl Network {
         self.links.get(&(from, to)).is_none_or(|link| link.cuts > 0)
     }
 
+    /// Whether what was sent over that connection can still arrive.
+    pub(super) fn is_of(&self, from: NodeId, to: NodeId, connection: u64) -> bool {
+        let link = self.links.get(&(from, to));
+        connection == 0 || link.is_some_and(|link| link.connection == connection)
+    }
+
     fn remember(&mut self, packet: &Packet) {
         if self.history.len() >= REMEMBERED {
             let place = usize::try_from(self.chance.below(REMEMBERED as u64)).unwrap_or(0);
@@ -122,6 +128,21 @@ impl World {
                 self.queue.push(at, Event::Deliver(packet));
             }
         }
+    }
+
+    /// When something arrives that is no message of Raft, if it does: a lane of its own, which is
+    /// held up by nothing else.
+    pub(super) fn arrivals(&mut self, from: NodeId, to: NodeId) -> (Vec<u64>, u64) {
+        let (fate, connection) = self.fate(from, to);
+        let arrivals = match fate {
+            Fate::Lost | Fate::Waits => vec![],
+            Fate::Breaks => {
+                self.break_link(from, to);
+                vec![]
+            }
+            Fate::Arrives(at, again) => std::iter::once(at).chain(again).collect(),
+        };
+        (arrivals, connection)
     }
 
     fn fate(&mut self, from: NodeId, to: NodeId) -> (Fate, u64) {

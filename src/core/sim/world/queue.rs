@@ -8,6 +8,7 @@ use quorate_core::raft::Message;
 use quorate_core::types::NodeId;
 
 use super::faults::Lift;
+use super::snapshots::Parcel;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -20,6 +21,12 @@ pub(super) enum Event {
     Sync { node: NodeId, epoch: u64 },
     /// A node's state machine gets to the next batch.
     Apply { node: NodeId, epoch: u64 },
+    /// A node's checkpoint is written.
+    Stored { node: NodeId, epoch: u64 },
+    /// A piece of a snapshot is sent again, if it was the newest.
+    Resend { node: NodeId, epoch: u64, peer: NodeId, number: u64 },
+    /// A piece of a snapshot, or an answer to one, arrives.
+    Parcel(Parcel),
     /// A node's process starts.
     Start { node: NodeId },
     /// A message arrives.

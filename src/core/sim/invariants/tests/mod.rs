@@ -45,7 +45,15 @@ impl Feed {
         vote: Option<u64>,
         log: &[Entry],
     ) -> Result<(), String> {
-        self.tell(&Fact::Started { node: NodeId(node), hard_state: hard(term, vote), log })
+        self.tell(&Fact::Started {
+            node: NodeId(node),
+            hard_state: hard(term, vote),
+            base: Position::default(),
+            log,
+            state: Position::default(),
+            raised: hard(term, vote),
+            reset: None,
+        })
     }
 
     fn stop(&mut self, node: u64) -> Result<(), String> {
