@@ -136,30 +136,6 @@ pub struct Received {
     pub messages: Vec<raft::Message>,
 }
 
-/// The outgoing connection to a peer stands.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Connected {
-    /// The peer.
-    pub peer: NodeId,
-}
-
-/// The outgoing connection to a peer is gone.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Disconnected {
-    /// The peer.
-    pub peer: NodeId,
-}
-
-/// A connection on which a peer's messages came in is gone.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Silenced {
-    /// The peer.
-    pub peer: NodeId,
-}
-
 /// Make this durable, then send its messages.
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -123,7 +123,7 @@ impl Handler<Taken> for SnapshotActor {
             let told = snapshot_lane::Told {
                 started: self.above.started.clone(),
                 sent: self.above.sent.clone(),
-                failed: ctx.address().recipient(),
+                ended: ctx.address().recipient(),
                 view: Arc::clone(&self.view),
             };
             let sending = snapshot_lane::send(dial, Arc::clone(&state), told);
@@ -132,12 +132,16 @@ impl Handler<Taken> for SnapshotActor {
     }
 }
 
-/// A task gave up: it is tried again with a newer state.
-impl Handler<snapshot_lane::GivenUp> for SnapshotActor {
+/// A task that gave up is followed by another, with a newer state.
+impl Handler<snapshot_lane::Ended> for SnapshotActor {
     type Result = ();
-    fn handle(&mut self, given_up: snapshot_lane::GivenUp, _: &mut Self::Context) {
-        self.sending().remove(&given_up.peer);
-        let Some((_, task)) = self.serving.get_mut(&given_up.peer) else { return };
+    fn handle(&mut self, ended: snapshot_lane::Ended, _: &mut Self::Context) {
+        let snapshot_lane::Ended { peer, sent } = ended;
+        self.sending().remove(&peer);
+        if sent {
+            self.serving.remove(&peer);
+        }
+        let Some((_, task)) = self.serving.get_mut(&peer) else { return };
         *task = None;
         if let Some(below) = &self.below {
             below.state_machine.do_send(Capture { purpose: Purpose::Snapshot });

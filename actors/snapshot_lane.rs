@@ -37,8 +37,8 @@ pub struct Told {
     pub started: Recipient<SnapshotStarted>,
     /// That the follower has it.
     pub sent: Recipient<SnapshotSent>,
-    /// That it is given up.
-    pub failed: Recipient<GivenUp>,
+    /// That it has ended.
+    pub ended: Recipient<Ended>,
     /// Where its progress shows.
     pub view: Arc<View>,
 }
@@ -50,12 +50,14 @@ impl Told {
     }
 }
 
-/// A snapshot could not be sent.
+/// The sending of a snapshot has ended.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct GivenUp {
-    /// To whom.
+pub struct Ended {
+    /// To whom it went.
     pub peer: NodeId,
+    /// Whether it arrived; else it is given up.
+    pub sent: bool,
 }
 
 /// Sends a state to a follower, over as many connections as it takes.
@@ -66,7 +68,8 @@ pub async fn send(mut dial: Dial, state: Arc<StateMachine>, told: Told) {
     while failed < ATTEMPTS {
         match attempt(&mut dial, &state, &told).await {
             Ok(()) => {
-                told.view.sending.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+                // First here, so that raft can ask for the next one.
+                told.ended.do_send(Ended { peer, sent: true });
                 return told.sent.do_send(SnapshotSent { peer, index });
             }
             Err(Broken { why, progressed }) => {
@@ -76,7 +79,7 @@ pub async fn send(mut dial: Dial, state: Arc<StateMachine>, told: Told) {
         }
         sleep(PAUSE).await;
     }
-    told.failed.do_send(GivenUp { peer });
+    told.ended.do_send(Ended { peer, sent: false });
 }
 
 /// Why an attempt ended, and whether pieces were taken in it.

@@ -8,6 +8,30 @@ use quorate_core::types::{Change, NodeId};
 use super::Transmit;
 use crate::reply::Reply;
 
+/// The outgoing connection to a peer stands.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Connected {
+    /// The peer.
+    pub peer: NodeId,
+}
+
+/// The outgoing connection to a peer is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Disconnected {
+    /// The peer.
+    pub peer: NodeId,
+}
+
+/// A connection on which a peer's messages came in is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Silenced {
+    /// The peer.
+    pub peer: NodeId,
+}
+
 /// Hand leadership over, if this node has it; done when it has it no more.
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -230,7 +230,7 @@ impl Plan {
 #[must_use]
 pub fn workload() -> Workload {
     Workload {
-        clients: 8,
+        clients: 11,
         keys: 4,
         calls_per_key: 150,
         outstanding: 2,
@@ -242,7 +242,7 @@ pub fn workload() -> Workload {
         padding_bytes: 64,
         latency_us: 0,
         late_millionths: 0,
-        stuck_percent: 0,
+        stuck_percent: 28,
     }
 }
 

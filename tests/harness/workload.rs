@@ -149,8 +149,15 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = Vec::new();
         for number in 1..=workload.clients {
+            let is_stuck = number * 100 <= workload.clients * workload.stuck_percent;
+            let (known, workload) = if is_stuck {
+                stuck(endpoints, workload, number)
+            } else {
+                (endpoints.to_vec(), workload.clone())
+            };
             let client = Client::builder()
-                .endpoints(endpoints.to_vec())
+                .endpoints(known)
+                .pinned(is_stuck)
                 .deadline(Duration::from_millis(workload.deadline_ms))
                 .silence(Duration::from_millis(workload.silence_ms))
                 .seed(seed.wrapping_add(number))
@@ -159,11 +166,12 @@ impl Load {
             let worker = Arc::new(Worker {
                 number,
                 client,
-                workload: workload.clone(),
+                workload,
+                is_stuck,
                 recorder: Arc::clone(&recorder),
                 chooser: Mutex::new(Chooser::new(seed, number)),
             });
-            for _ in 0..workload.outstanding {
+            for _ in 0..worker.workload.outstanding {
                 let (worker, stop) = (Arc::clone(&worker), Arc::clone(&stop));
                 tasks.push(tokio::spawn(async move {
                     while !stop.load(Ordering::SeqCst) {
@@ -185,9 +193,18 @@ impl Load {
     }
 }
 
+/// What a client knows that knows one node only and follows no hint, and what it does: it reads,
+/// so that followers have something to answer, too.
+fn stuck(endpoints: &[String], workload: &Workload, number: u64) -> (Vec<String>, Workload) {
+    let place = usize::try_from(number).unwrap_or(0) % endpoints.len().max(1);
+    let known = endpoints.get(place).cloned().into_iter().collect();
+    (known, Workload { read_percent: 100, ..workload.clone() })
+}
+
 /// One client.
 struct Worker {
     number: u64,
+    is_stuck: bool,
     client: Client,
     workload: Workload,
     recorder: Arc<Recorder>,
@@ -208,7 +225,7 @@ impl Worker {
     fn choose(&self, generation: u64) -> (Op, u64) {
         let mut chooser = self.chooser.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = chooser.habits.pause(&self.workload);
-        if chooser.chance.percent(TOKEN_PERCENT) {
+        if !self.is_stuck && chooser.chance.percent(TOKEN_PERCENT) {
             return (chooser.token(self.number), pause);
         }
         (chooser.habits.next(&self.workload, generation), pause)

@@ -124,6 +124,8 @@ impl Node {
             && index <= last
         {
             progress.snapshot_installed(index);
+            // Should it need another one at once, that is said again.
+            self.compaction.told.retain(|told| *told != peer);
             self.note(Note::SnapshotSent { peer, index });
         }
     }
@@ -162,9 +164,10 @@ impl Node {
     }
 
     pub(super) fn snapshot_received(&mut self, position: Position, membership: Membership) {
-        let leads = matches!(self.role, Role::Leader(_));
+        // Who campaigns may win: a leader's log is never replaced.
+        let follows = matches!(self.role, Role::Follower);
         let useful = position.index >= self.snapshot_floor() || mutant!(InstallsOldSnapshots);
-        let accept = useful && !leads && self.compaction.installing.is_none();
+        let accept = useful && follows && self.compaction.installing.is_none();
         if accept {
             self.compaction.installing = Some((position, membership));
         }

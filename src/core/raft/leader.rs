@@ -332,7 +332,7 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { return };
         if absent {
             leader.grace = grace;
-            leader.lease_from = now;
+            leader.lease_from = leader.lease_from.max(now);
         }
         if now.since(heard) >= timeout && now >= leader.grace && !mutant!(NoCheckQuorum) {
             self.step_down(now, StepDownReason::NoQuorum);

@@ -71,6 +71,9 @@ impl Node {
         let again = transfer.told.is_none_or(|told| now.since(told) >= self.config.heartbeat);
         if again && answered && (level || mutant!(TransferDoesNotWait)) {
             transfer.told = Some(now);
+            // Whoever is told may win at any time from now on, whatever becomes of the transfer:
+            // its voters do not keep their promise for it. No lease in this term any more.
+            leader.lease_from = Moment(u64::MAX);
             let term = self.term();
             self.send(to, Message::TimeoutNow { term });
         }

@@ -23,13 +23,13 @@ impl Cluster {
         }
     }
 
-    /// Asks a node for a checkpoint, and does not wait for it.
-    pub fn ask_checkpoint(&self, id: u64) {
+    /// Asks a node for something that operators ask for, and does not wait for it.
+    pub fn ask(&self, id: u64, what: Admin) {
         let address = self.addresses.get(&id).cloned().unwrap_or_default();
         tokio::spawn(async move {
             let builder = Client::builder().endpoint(&address).pinned(true).sessionless(true);
             let Ok(client) = builder.connect().await else { return };
-            drop(client.call(Op::Admin(Admin::Snapshot), None).await);
+            drop(client.call(Op::Admin(what), None).await);
         });
     }
 

@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use quorate_core::types::NodeId;
+use quorate_core::wire::client::Admin;
 use quorate_sim::plan::{Fault, Target};
 use tokio::time::Instant;
 
@@ -23,6 +25,7 @@ impl Nemesis<'_> {
                 | Fault::Slow { .. }
                 | Fault::LoseCheckpoint { .. }
                 | Fault::Checkpoint { .. }
+                | Fault::Transfer { .. }
                 | Fault::StepDown { .. } => self.begin_process(fault),
                 Fault::Stall { .. }
                 | Fault::SyncError { .. }
@@ -97,7 +100,13 @@ impl Nemesis<'_> {
             }
             Fault::Checkpoint { node } => {
                 let node = self.resolve(*node);
-                self.cluster.ask_checkpoint(node);
+                self.cluster.ask(node, Admin::Snapshot);
+            }
+            Fault::Transfer { to, .. } => {
+                let leader = self.leader.load(Ordering::Relaxed);
+                let to = Some(self.resolve(*to)).filter(|to| *to != leader);
+                let to = NodeId(to.unwrap_or(0));
+                self.cluster.ask(leader, Admin::TransferLeadership { to });
             }
             Fault::CrashLoop { node, times, every_ms, .. } => {
                 let node = self.seize(*node)?;

@@ -53,7 +53,7 @@ pub struct Rules {
     pub cut: bool,
     /// Everything waits, in its order, until this is over.
     pub clogged: bool,
-    /// Messages of these kinds ([`super::frame::kinds`]) wait until this is over; others pass.
+    /// Messages of these kinds ([`super::frame::kind`]) wait until this is over; others pass.
     pub hold: BTreeSet<String>,
     /// How long frames are under way.
     pub delay: Delay,
