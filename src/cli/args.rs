@@ -105,7 +105,11 @@ pub enum Command {
     /// Add to a decimal number
     Incr(IncrArgs),
     /// Show all nodes
-    Status,
+    Status {
+        /// Show them again every second
+        #[arg(long)]
+        watch: bool,
+    },
     /// List the members
     Members,
     /// Add, promote, remove or replace a member

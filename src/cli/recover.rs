@@ -302,6 +302,10 @@ impl quorate_actors::handshake::Incarnations for Known {
         self.0.known_incarnation(node, added)
     }
 
+    fn met(&self, node: NodeId, incarnation: u64) -> bool {
+        self.0.met(node, incarnation)
+    }
+
     fn remember(&mut self, node: NodeId, added: Index, incarnation: u64) -> std::io::Result<()> {
         self.0.remember(node, added, incarnation)
     }
