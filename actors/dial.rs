@@ -10,6 +10,7 @@ use actix::Recipient;
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use quorate_core::raft::Random;
+use quorate_core::types::Index;
 use quorate_core::wire::peer::{
     HANDSHAKE_BYTES, Handshake, Prover, RefusedWhy, decode_handshake, encode_handshake,
 };
@@ -139,10 +140,13 @@ async fn shake_hands(dial: &mut Dial, socket: &mut Socket) -> Result<(), String>
 /// lost, this node must not take part (rule 11).
 fn turned_away(dial: &Dial, answer: Handshake) -> String {
     match answer {
-        Handshake::Refused(refused) if refused.why == RefusedWhy::Incarnation => fatal(
-            exit::WRONG_DATA_DIRECTORY,
-            format_args!("node {} refuses this node: {}", dial.peer, refused.reason),
-        ),
+        // Who was added again knows it, and who refuses it has not heard of that yet.
+        Handshake::Refused(refused) if refused.why == RefusedWhy::Incarnation && !added(dial) => {
+            fatal(
+                exit::WRONG_DATA_DIRECTORY,
+                format_args!("node {} refuses this node: {}", dial.peer, refused.reason),
+            )
+        }
         Handshake::Refused(refused) if refused.why == RefusedWhy::Removed => fatal(
             exit::REMOVED,
             format_args!("node {} refuses this node: {}", dial.peer, refused.reason),
@@ -153,6 +157,12 @@ fn turned_away(dial: &Dial, answer: Handshake) -> String {
         | Handshake::Proof(_)
         | Handshake::Welcome => "an answer out of turn".to_owned(),
     }
+}
+
+/// Whether this node knows that it was added to a running cluster.
+fn added(dial: &Dial) -> bool {
+    let (_, membership) = dial.view.membership();
+    membership.member(dial.settings.id).is_some_and(|own| own.added > Index(0))
 }
 
 async fn say(socket: &mut Socket, message: &Handshake) -> Result<(), String> {

@@ -39,6 +39,7 @@ impl Dialler {
         let Self { settings, incarnations, view } = self.clone();
         let seed = settings.raft.seed ^ peer.0;
         let address = settings.dial.get(&peer).cloned().unwrap_or(address);
+        let own = Arc::clone(&view);
         let judge = move |node, incarnation| {
             let (committed, membership) = view.membership();
             let mut known = incarnations.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,7 +47,7 @@ impl Dialler {
             judged.map_err(|refused| refused.reason)
         };
         let (queued, incarnation_known) = (Arc::default(), Box::new(judge));
-        Dial { settings, peer, address, path, queued, incarnation_known, seed }
+        Dial { settings, view: own, peer, address, path, queued, incarnation_known, seed }
     }
 }
 
@@ -54,6 +55,8 @@ impl Dialler {
 pub struct Dial {
     /// This node's settings.
     pub settings: Arc<Settings>,
+    /// Who the members are, as this node knows.
+    pub view: Arc<View>,
     /// The peer.
     pub peer: NodeId,
     /// The path that is asked for: what goes over the connection.

@@ -17,6 +17,9 @@ pub trait Incarnations: Send {
     /// entry that added it: one that was removed and added again is another member.
     fn known(&self, node: NodeId, added: Index) -> Option<u64>;
 
+    /// Whether a node was ever met with that incarnation, under whichever membership.
+    fn met(&self, node: NodeId, incarnation: u64) -> bool;
+
     /// Remembers a member's incarnation, durably.
     ///
     /// # Errors
@@ -142,7 +145,8 @@ pub fn judge_member(
     if let Some(member) = membership.member(node) {
         return judge_incarnation(known, node, member.added, incarnation);
     }
-    if committed && membership.removed.contains(&node) {
+    // One with a disk that is new here may have been added again, which this node need not know.
+    if committed && membership.removed.contains(&node) && known.met(node, incarnation) {
         let text = format!(
             "node {node} was removed from this cluster. To bring it back: quorate member add {node} --peer ... --client ..., \
              and start it with an empty data directory and cluster.join"

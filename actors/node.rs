@@ -199,7 +199,8 @@ async fn end(running: &OnceLock<Running>, server: &ServerHandle) {
 async fn hand_over(running: &Running) {
     let view = &running.parts.shared.view;
     let time = running.parts.settings.transfer_on_stop;
-    if !view.leads() || time.is_zero() {
+    let alone = view.membership().1.voters().count() < 2;
+    if !view.leads() || time.is_zero() || alone {
         return;
     }
     let handing = async {

@@ -12,6 +12,9 @@ impl Incarnations for Memory {
     fn known(&self, node: NodeId, _: Index) -> Option<u64> {
         self.0.get(&node).copied()
     }
+    fn met(&self, node: NodeId, incarnation: u64) -> bool {
+        self.0.get(&node) == Some(&incarnation)
+    }
     fn remember(&mut self, node: NodeId, _: Index, incarnation: u64) -> std::io::Result<()> {
         self.0.insert(node, incarnation);
         Ok(())
@@ -79,6 +82,12 @@ fn who_was_removed_is_told_so_and_who_is_not_known_yet_is_let_in() {
     let mut memory = Memory::default();
     let member = quorate_core::types::Member::voter(NodeId(2), "p", "c");
     let membership = Membership { removed: vec![NodeId(3)], ..Membership::of(vec![member]) };
+    let mut why = |committed, node| {
+        let judged = judge_member(&mut memory, committed, &membership, NodeId(node), 5);
+        judged.err().map(|refused| refused.why)
+    };
+    assert_eq!(why(true, 3), None, "with a disk that was never met it may have been added again");
+    memory.remember(NodeId(3), Index(0), 5).unwrap();
     let mut why = |committed, node| {
         let judged = judge_member(&mut memory, committed, &membership, NodeId(node), 5);
         judged.err().map(|refused| refused.why)

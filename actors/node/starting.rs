@@ -95,6 +95,9 @@ impl Incarnations for Shelf {
     fn known(&self, node: NodeId, added: Index) -> Option<u64> {
         self.0.known(node, added)
     }
+    fn met(&self, node: NodeId, incarnation: u64) -> bool {
+        self.0.met(node, incarnation)
+    }
     fn remember(&mut self, node: NodeId, added: Index, incarnation: u64) -> io::Result<()> {
         self.0.remember(node, added, incarnation)
     }

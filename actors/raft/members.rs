@@ -53,8 +53,7 @@ impl RaftActor {
     /// Who is no member any more has no way any more, once that is settled. Until then it may
     /// lead, and must hear that its own removal is stored here.
     pub(super) fn part_from_members(&mut self) {
-        let status = self.node.status();
-        if self.leaving.is_empty() || !status.membership_committed {
+        if self.leaving.is_empty() || !self.node.status().membership_committed {
             return;
         }
         for id in std::mem::take(&mut self.leaving) {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quorate_actors::node::Start;
 use quorate_core::kv::StateMachine;
@@ -19,6 +19,10 @@ use crate::store::checkpoint::{CheckpointError, SledCheckpoints};
 use crate::store::data_dir::{DataDir, DataDirError, Wanted};
 use crate::store::disk::Disk;
 use crate::store::sled_log::SledLog;
+
+/// How long a node that joins goes on asking, and how often: the others may be starting, too.
+const JOIN_TIME: Duration = Duration::from_secs(60);
+const JOIN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Everything that a node starts from. `join`: the clients' addresses of a cluster to join, as
 /// the command line names them.
@@ -53,6 +57,24 @@ fn wanted(
 
 /// The id of the cluster that runs at these client addresses.
 fn ask_cluster_id(name: &str, node: NodeId, join: &[String]) -> Result<u64, Failed> {
+    let deadline = Instant::now() + JOIN_TIME;
+    let mut told = false;
+    loop {
+        match ask_once(name, node, join)? {
+            Ok(id) => return Ok(id),
+            Err(failed) if Instant::now() >= deadline => return Err(failed),
+            Err(failed) => {
+                if !std::mem::replace(&mut told, true) {
+                    log::warn!("node: {failed}; it goes on asking for {} s", JOIN_TIME.as_secs());
+                }
+                std::thread::sleep(JOIN_PAUSE);
+            }
+        }
+    }
+}
+
+/// Asks each address once. A cluster of another name is no reason to go on.
+fn ask_once(name: &str, node: NodeId, join: &[String]) -> Result<Result<u64, Failed>, Failed> {
     let mut said = Vec::new();
     for address in join {
         let answer = ureq::get(format!("http://{address}/v1/status")).call();
@@ -78,7 +100,7 @@ fn ask_cluster_id(name: &str, node: NodeId, join: &[String]) -> Result<u64, Fail
         }
         if let Some(id) = status.get("cluster_id").and_then(serde_json::Value::as_u64) {
             log::info!("node: joins cluster \"{name}\" at {address}");
-            return Ok(id);
+            return Ok(Ok(id));
         }
         said.push(format!("{address}: it does not tell its cluster's id"));
     }
@@ -86,7 +108,7 @@ fn ask_cluster_id(name: &str, node: NodeId, join: &[String]) -> Result<u64, Fail
         "node {node} cannot join: none of the nodes in cluster.join answers ({})",
         said.join("; ")
     );
-    Err(Failed::new(exit::UNREACHABLE, "unreachable", text))
+    Ok(Err(Failed::new(exit::UNREACHABLE, "unreachable", text)))
 }
 
 /// Opens the checkpoint and loads its state. One that cannot be used is moved aside: the other
@@ -314,6 +336,10 @@ struct Known(DataDir);
 impl quorate_actors::handshake::Incarnations for Known {
     fn known(&self, node: NodeId, added: Index) -> Option<u64> {
         self.0.known_incarnation(node, added)
+    }
+
+    fn met(&self, node: NodeId, incarnation: u64) -> bool {
+        self.0.met(node, incarnation)
     }
 
     fn remember(&mut self, node: NodeId, added: Index, incarnation: u64) -> std::io::Result<()> {

@@ -1,6 +1,7 @@
 //! `status`: every node, asked one by one, at the same time.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
@@ -80,6 +81,24 @@ pub async fn status(common: &Common) -> Result<(), Failed> {
     let up = answers.iter().filter(|answer| answer.status.is_ok()).count();
     let text = format!("no leader: {up} of {} nodes answer", answers.len());
     Err(Failed::new(exit::UNREACHABLE, "no_leader", text))
+}
+
+/// `status --watch`: again every second, until it is interrupted.
+///
+/// # Errors
+/// Only where nothing can be printed: a cluster that does not answer is what one watches for.
+pub async fn watch(common: &Common) -> Result<(), Failed> {
+    loop {
+        if std::io::stdout().is_terminal() {
+            // To the top of an empty screen.
+            print_line("\x1b[2J\x1b[H")?;
+        }
+        match status(common).await {
+            Err(failed) if failed.exit == exit::UNREACHABLE => failed.print(common.json()),
+            other => other?,
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 async fn known_members(answers: &[Answer], asked: &[String], timeout: Duration) -> Vec<String> {

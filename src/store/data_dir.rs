@@ -196,6 +196,14 @@ impl DataDir {
         self.peers.get(&peer_key(node, added)).copied()
     }
 
+    /// Whether a node was ever met with that incarnation.
+    #[must_use]
+    pub fn met(&self, node: NodeId, incarnation: u64) -> bool {
+        let (plain, again) = (node.to_string(), format!("{node}@"));
+        let of_node = |key: &String| *key == plain || key.starts_with(&again);
+        self.peers.iter().any(|(key, known)| of_node(key) && *known == incarnation)
+    }
+
     /// Remembers a member's incarnation, durably.
     ///
     /// # Errors

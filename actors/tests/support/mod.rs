@@ -101,6 +101,9 @@ impl Incarnations for Known {
     fn known(&self, node: NodeId, _: Index) -> Option<u64> {
         self.0.get(&node).copied()
     }
+    fn met(&self, node: NodeId, incarnation: u64) -> bool {
+        self.0.get(&node) == Some(&incarnation)
+    }
     fn remember(&mut self, node: NodeId, _: Index, incarnation: u64) -> std::io::Result<()> {
         self.0.insert(node, incarnation);
         Ok(())

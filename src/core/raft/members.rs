@@ -64,17 +64,18 @@ impl Node {
         changes: &[Change],
     ) -> Result<(), ChangeRefusal> {
         let last = self.log.last().index;
-        for change in changes {
-            if let Change::Promote(id) = change
-                && !self.progress_of(*id).is_some_and(|progress| caught_up(progress, last))
-            {
-                return Err(ChangeRefusal::NotCaughtUp(*id));
-            }
-        }
         let timeout = self.config.election_timeout;
         let own = self.config.id;
         let heard =
             |progress: &Progress| progress.connected && now.since(progress.last_contact) < timeout;
+        for change in changes {
+            let ready = |progress: &Progress| heard(progress) && caught_up(progress, last);
+            if let Change::Promote(id) = change
+                && !self.progress_of(*id).is_some_and(ready)
+            {
+                return Err(ChangeRefusal::NotCaughtUp(*id));
+            }
+        }
         let reachable = |id: NodeId| id == own || self.progress_of(id).is_some_and(heard);
         if new.completed().reached(|id| u8::from(reachable(id))) == 0 {
             return Err(ChangeRefusal::WouldLoseQuorum);
@@ -201,6 +202,9 @@ impl Node {
     }
 }
 
+/// It lacks little; and it has said so: a log shorter than the allowance is no proof.
 fn caught_up(progress: &Progress, last: Index) -> bool {
-    !progress.needs_snapshot() && progress.match_index.0 + Config::CAUGHT_UP >= last.0
+    !progress.needs_snapshot()
+        && progress.match_index > Index(0)
+        && progress.match_index.0 + Config::CAUGHT_UP >= last.0
 }

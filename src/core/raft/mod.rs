@@ -99,11 +99,14 @@
 //! | own append | written before replicating | replicated beside the own sync | one sync deep; the leader counts itself after its sync (dissertation §10.2.1) |
 //! | apply | when committed | when committed *and* durable here | a slow own disk delays answers; nothing applied can vanish from the own log |
 //! | membership | part of the configuration | the log's first entry, equal on all nodes; the newest in the log rules | changing it later is an entry, not a redesign |
-//! | membership changes | §6 | **not yet** | the members of the first boot stay |
-//! | snapshots | §7 | **not yet**; the log knows a compacted prefix | the log grows; a follower behind the prefix is reported, not served |
-//! | leadership transfer | dissertation §3.10 | **not yet** | a planned stop costs one election |
-//! | leases | dissertation §6.4.1 | none | a read costs one round of heartbeats |
-//! | follower reads | dissertation §6.4 | none | clients are sent to the leader |
+//! | membership changes | §6, joint consensus for every change | joint where the voters differ | a learner needs no second quorum |
+//! | who is heard | members | everyone whom the handshake let in, but the removed | this node's membership may be an old one (B10.8) |
+//! | a removed leader | steps down | asks the best of the others to campaign, then steps down | no election timeout |
+//! | snapshots | InstallSnapshot, a message of a term | states between members, outside of Raft's messages | a state of committed entries is right whoever sends it; a lane of its own |
+//! | a lost state | not considered | a log without a state votes and stores, does not campaign, and asks for a snapshot | the checkpoint is not part of what must survive |
+//! | transfer | dissertation §3.10 | also waits until nobody waits on the leader | no write ends as unknown |
+//! | leases | dissertation §6.4.1 | optional, off | trusts the speed of clocks |
+//! | follower reads | dissertation §6.4 | the follower asks for the index | one more message each way |
 
 mod compaction;
 mod config;

@@ -12,6 +12,7 @@ mod elections;
 mod harness;
 mod log_model;
 mod machine;
+mod members;
 mod partitions;
 mod replication;
 mod solo;
