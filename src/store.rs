@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod data_dir;
 pub mod disk;
+pub mod logs;
 mod sled_db;
 pub mod sled_log;
 #[cfg(test)]

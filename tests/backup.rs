@@ -86,7 +86,16 @@ async fn a_backup_is_saved_while_serving_checked_and_restored_into_a_new_cluster
 
 #[tokio::test]
 async fn a_lost_cluster_is_recovered_from_one_survivor() {
-    let mut cluster = Cluster::start(quorate(), 3, SMALL);
+    recover_from_a_survivor(SMALL).await;
+}
+
+#[tokio::test]
+async fn a_survivor_whose_log_is_in_sled_loses_nothing_of_it_either() {
+    recover_from_a_survivor(&format!("log = \"sled\"\n{SMALL}")).await;
+}
+
+async fn recover_from_a_survivor(settings: &str) {
+    let mut cluster = Cluster::start(quorate(), 3, settings);
     let leader = cluster.leader().await;
     fill(&cluster, 1_500).await;
     cluster.settled().await;

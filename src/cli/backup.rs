@@ -4,15 +4,14 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use quorate_core::kv::StateMachine;
 use quorate_core::kv::backup::{Head, Reader, Writer};
-use quorate_core::store::{CheckpointStore, LogStore, StoreError};
+use quorate_core::store::{CheckpointStore, StoreError};
 use quorate_core::types::{HardState, Index, NodeId};
-use quorate_core::wal::{self, Identity, Options, Wal};
+use quorate_core::wal::{Identity, Options};
 use serde_json::json;
 
 use super::args::{BackupCommand, Common, RecoverArgs, RestoreArgs};
@@ -22,7 +21,7 @@ use super::settings::{cluster_id, membership};
 use crate::config::{Config, Node};
 use crate::store::checkpoint::SledCheckpoints;
 use crate::store::data_dir::{DataDir, Wanted};
-use crate::store::disk::Disk;
+use crate::store::logs;
 
 /// `backup ...`
 ///
@@ -219,7 +218,7 @@ fn fill(config: &Config, node: &Node, head: &Head, state: &StateMachine) -> Resu
         },
     };
     let begin = || {
-        let (mut log, _) = Wal::open(Arc::new(Disk::new(&node.data_dir)), options)?;
+        let (mut log, _) = logs::open(&node.data_dir, &config.storage.log, options)?;
         log.reset(state.position())?;
         log.save_hard_state(HardState { term: state.position().term, vote: None })?;
         log.sync()
@@ -250,7 +249,7 @@ pub fn recover(common: &Common, args: &RecoverArgs) -> Result<(), Failed> {
             incarnation: data.incarnation(),
         },
     };
-    let found = wal::inspect(&Disk::new(&args.from), &options);
+    let found = logs::inspect(&args.from, options);
     let found = found.map_err(|error| {
         Failed::new(exit::DAMAGED, "damaged", format!("damaged data: {error}. Nothing was written"))
     })?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use quorate_core::raft::Boot;
-use quorate_core::wal::{self, Identity, Options};
+use quorate_core::wal::{Identity, Options};
 
 use super::args::Common;
 use super::connect::endpoints;
@@ -13,7 +13,7 @@ use super::output::{Failed, exit, print_line};
 use super::status::{Answer, ask_all, leader};
 use crate::store::checkpoint::SledCheckpoints;
 use crate::store::data_dir::DataDir;
-use crate::store::disk::Disk;
+use crate::store::logs;
 
 /// `doctor DIRECTORY`
 ///
@@ -32,7 +32,7 @@ pub fn directory(_: &Common, path: &Path) -> Result<(), Failed> {
     let mut bad = Vec::new();
     let identity = Identity { cluster: data.cluster_id(), node, incarnation };
     let options = Options { segment_bytes: 64 << 20, preallocate_bytes: 1 << 20, identity };
-    let log = wal::inspect(&Disk::new(path), &options);
+    let log = logs::inspect(path, options);
     let mut boot = Boot::default();
     match log {
         Ok(found) => {

@@ -2,7 +2,6 @@
 //! checkpoint back, and judges them together. Recovery is a function.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quorate_actors::node::Start;
@@ -10,15 +9,14 @@ use quorate_core::kv::StateMachine;
 use quorate_core::raft::Boot;
 use quorate_core::store::{LogStore, StoreError};
 use quorate_core::types::{Index, Membership, NodeId};
-use quorate_core::wal::{Identity, Options, Recovered, Wal};
+use quorate_core::wal::{Identity, Options, Recovered};
 
 use super::output::{Failed, exit};
 use super::settings::{cluster_id, membership, settings};
 use crate::config::{Config, Node};
 use crate::store::checkpoint::{CheckpointError, SledCheckpoints};
 use crate::store::data_dir::{DataDir, DataDirError, Wanted};
-use crate::store::disk::Disk;
-use crate::store::sled_log::SledLog;
+use crate::store::logs;
 
 /// How long a node that joins goes on asking, and how often: the others may be starting, too.
 const JOIN_TIME: Duration = Duration::from_secs(60);
@@ -203,9 +201,8 @@ fn open_log(
     node: &Node,
     identity: Identity,
 ) -> Result<(Box<dyn LogStore>, Recovered), Failed> {
-    let path = node.data_dir.join("log");
     let wanted = config.storage.log.as_str();
-    let there = kept_in(&path).unwrap_or(wanted);
+    let there = logs::kept_in(&node.data_dir).unwrap_or(wanted);
     if there != wanted {
         let text = format!(
             "node {} keeps its log in {there}, and storage.log says {wanted}: set it back to \"{there}\". A log is not \
@@ -214,27 +211,12 @@ fn open_log(
         );
         return Err(Failed::new(exit::CONFIG, "config", text));
     }
-    if wanted == "sled" {
-        let opened = SledLog::open(&path, identity).map_err(|error| damaged(node, &error))?;
-        return Ok((Box::new(opened.0), opened.1));
-    }
     let options = Options {
         segment_bytes: config.storage.segment_bytes,
         preallocate_bytes: config.storage.preallocate_bytes,
         identity,
     };
-    let disk = Arc::new(Disk::new(&node.data_dir));
-    let (log, recovered) = Wal::open(disk, options).map_err(|error| damaged(node, &error))?;
-    Ok((Box::new(log), recovered))
-}
-
-/// The `storage.log` of the log in a directory, if there is one.
-fn kept_in(path: &Path) -> Option<&'static str> {
-    if SledLog::is_in(path) {
-        return Some("sled");
-    }
-    let mut names = std::fs::read_dir(path).ok()?.flatten();
-    names.any(|entry| entry.path().extension() == Some("wal".as_ref())).then_some("segments")
+    logs::open(&node.data_dir, wanted, options).map_err(|error| damaged(node, &error))
 }
 
 fn tell_torn(recovered: &Recovered) {

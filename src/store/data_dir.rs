@@ -5,7 +5,7 @@
 //! data/n1/LOCK            held by the process that uses the directory; its pid is inside
 //! data/n1/identity.toml   cluster, node, incarnation: written once
 //! data/n1/peers.toml      the incarnations of the other members
-//! data/n1/log/            the write-ahead log
+//! data/n1/log/            the log: segments, or sled and its watermark
 //! ```
 
 use std::collections::BTreeMap;

@@ -85,7 +85,11 @@ impl NotOpened {
     /// found.
     pub(super) fn of(path: &Path, error: sled::Error) -> Self {
         match error {
-            sled::Error::Io(error) if error.kind() != io::ErrorKind::Other => {
+            // Somebody else has it open, which sled says in words only. That is no damage.
+            sled::Error::Io(error)
+                if error.kind() != io::ErrorKind::Other
+                    || error.to_string().contains("could not acquire lock") =>
+            {
                 NotOpened::Store(io_error("open", path, &error))
             }
             other => NotOpened::Damaged(format!("sled: {other}")),

@@ -13,6 +13,10 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::store::sled_db::PIECE;
 
+/// After so many pieces sled's buffers are flushed: it would let them grow without a bound, as
+/// long as it is given more than the disk takes.
+const FLUSH_EVERY: u32 = 256;
+
 const GONE: u8 = 0;
 const RECORD: u8 = 1;
 const END: u8 = 2;
@@ -79,6 +83,9 @@ impl<'a> Writer<'a> {
         self.tree.insert(key, stored)?;
         self.piece += 1;
         self.bytes += 8 + piece.len() as u64;
+        if self.piece.is_multiple_of(FLUSH_EVERY) {
+            self.tree.flush()?;
+        }
         Ok(())
     }
 }

@@ -114,6 +114,14 @@ fn what_is_on_disk_stays_within_bounds_however_often_it_is_overwritten() {
 }
 
 #[test]
+fn checkpoints_that_are_in_use_are_not_taken_for_damaged() {
+    let dir = TempDir::new().unwrap();
+    let (_held, _) = open(dir.path()).unwrap();
+    let refused = SledCheckpoints::open(dir.path(), CACHE).map(drop);
+    assert!(matches!(refused, Err(CheckpointError::Store(_))), "{refused:?}");
+}
+
+#[test]
 fn a_snapshot_that_came_in_replaces_everything() {
     let dir = TempDir::new().unwrap();
     let (mut store, _) = open(dir.path()).unwrap();
