@@ -121,6 +121,52 @@ fn checkpoints_that_are_in_use_are_not_taken_for_damaged() {
     assert!(matches!(refused, Err(CheckpointError::Store(_))), "{refused:?}");
 }
 
+/// sled itself, on a checkpoint's directory; closed when `act` is done.
+fn in_sled(path: &Path, act: impl FnOnce(&sled::Tree)) {
+    let db = sled::Config::new().path(path).segment_size(8 << 20).open().unwrap();
+    act(&db.open_tree("state-1").unwrap());
+    db.flush().unwrap();
+}
+
+#[test]
+fn what_a_save_that_was_cut_short_left_is_gone_and_harmless() {
+    let dir = TempDir::new().unwrap();
+    let mut state = StateMachine::new();
+    put(&mut state, 1, 100);
+    save(&mut open(dir.path()).unwrap().0, &mut state);
+    // The pieces of two runs that nothing names.
+    let key = |run: u64, piece: u32| [&run.to_be_bytes()[..], &piece.to_be_bytes()].concat();
+    drop(open(dir.path()).unwrap());
+    in_sled(dir.path(), |tree| {
+        for piece in 0..3 {
+            tree.insert(key(1, piece), "left over").unwrap();
+            tree.insert(key(2, piece), "left over").unwrap();
+        }
+    });
+    let (mut store, found) = open(dir.path()).unwrap();
+    same(found.as_ref(), &state);
+    put(&mut state, 2, 100);
+    save(&mut store, &mut state);
+    drop(store);
+    same(open(dir.path()).unwrap().1.as_ref(), &state);
+}
+
+#[test]
+fn a_piece_that_rots_is_found_by_its_checksum() {
+    let dir = TempDir::new().unwrap();
+    let mut state = StateMachine::new();
+    (0..9).for_each(|key| put(&mut state, key, 10_000));
+    save(&mut open(dir.path()).unwrap().0, &mut state);
+    drop(open(dir.path()).unwrap());
+    in_sled(dir.path(), |tree| {
+        let (key, mut piece) = tree.get_gt([]).unwrap().unwrap();
+        piece[500] ^= 1;
+        tree.insert(key, piece).unwrap();
+    });
+    let refused = open(dir.path()).map(drop).unwrap_err().to_string();
+    assert!(refused.contains("checksum is wrong"), "{refused}");
+}
+
 #[test]
 fn a_snapshot_that_came_in_replaces_everything() {
     let dir = TempDir::new().unwrap();

@@ -129,6 +129,52 @@ fn a_log_that_has_lost_its_end_or_everything_is_refused() {
 }
 
 #[test]
+fn a_log_that_went_on_from_an_older_copy_is_refused() {
+    let dir = TempDir::new().unwrap();
+    written(dir.path(), 3);
+    let other = copied(dir.path());
+    let went_on = |dir: &Path, bytes: usize, last: u64| {
+        let (mut log, _) = open(dir).unwrap();
+        for index in 4..=last {
+            log.append(&[entry(index, 9, bytes)]).unwrap();
+            log.sync().unwrap();
+        }
+    };
+    went_on(dir.path(), 10, 4);
+    went_on(other.path(), 20, 6);
+    std::fs::remove_dir_all(dir.path().join("sled")).unwrap();
+    std::fs::rename(other.path().join("sled"), dir.path().join("sled")).unwrap();
+    let refused = open(dir.path()).map(drop).unwrap_err();
+    assert!(refused.to_string().contains("is another than was durable"), "{refused}");
+}
+
+#[test]
+fn a_record_stays_while_a_later_one_reaches_back_before_its_own_beginning() {
+    let dir = TempDir::new().unwrap();
+    let (mut log, _) = open(dir.path()).unwrap();
+    let batch = |log: &mut SledLog, from: u64, to: u64, term: u64| {
+        let entries: Vec<Entry> = (from..=to).map(|index| entry(index, term, 10)).collect();
+        log.append(&entries).unwrap();
+        log.sync().unwrap();
+    };
+    batch(&mut log, 1, 8, 1);
+    batch(&mut log, 9, 9, 1);
+    // The record that begins behind 9, and changes what is from 5 on.
+    log.truncate_from(Index(5)).unwrap();
+    batch(&mut log, 5, 30, 2);
+    log.trim(Index(15)).unwrap();
+    drop(log);
+    let (mut log, found) = open(dir.path()).unwrap();
+    assert_eq!((found.base.index, found.entries.len()), (Index(0), 30));
+    batch(&mut log, 31, 40, 2);
+    batch(&mut log, 41, 41, 2);
+    log.trim(Index(41)).unwrap();
+    drop(log);
+    let (_, found) = open(dir.path()).unwrap();
+    assert_eq!(found.base, Position { term: Term(2), index: Index(40) });
+}
+
+#[test]
 fn a_damaged_log_is_whole_or_refused_and_no_panic_escapes() {
     let dir = TempDir::new().unwrap();
     let entries = written(dir.path(), 40);
