@@ -136,6 +136,9 @@ fn totals(ledger: &Ledger) -> String {
 
 /// Runs of real processes.
 fn tortures(ledger: &Ledger) -> String {
+    if ledger.tortures.is_empty() {
+        return String::from("No run is in the ledger yet.\n");
+    }
     let mut out = String::from(
         "| commit | seed | nodes | minutes | faults (kinds) | operations | acknowledged | unknown | lost | doubled | stale | longest outage | violations |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
