@@ -34,6 +34,17 @@ enum Stage {
     Raw,
 }
 
+/// How a frame goes its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// By the rules for everything.
+    Plain,
+    /// It waits until its kind is let go.
+    Held,
+    /// It is a reply between nodes.
+    Reply,
+}
+
 /// One direction.
 pub(super) struct Pump {
     shared: Arc<Shared>,
@@ -139,12 +150,12 @@ impl Pump {
                     let head = self.buffer.split_to(end).freeze();
                     let is_websocket = starts_websocket(&head);
                     self.stage = if is_websocket { Stage::Frames } else { Stage::Raw };
-                    self.pass(&rules, &head, false);
+                    self.pass(&rules, &head, Manner::Plain);
                 }
                 Stage::Raw if self.buffer.is_empty() => return Ok(()),
                 Stage::Raw => {
                     let bytes = self.buffer.split().freeze();
-                    self.pass(&rules, &bytes, false);
+                    self.pass(&rules, &bytes, Manner::Plain);
                 }
                 Stage::Frames => {
                     let Some(frame) = Frame::take(&mut self.buffer) else { return Ok(()) };
@@ -159,7 +170,7 @@ impl Pump {
             && matches!(self.way.to, super::Place::Node(_));
         let messages = if between_nodes { frame.messages() } else { None };
         let Some(messages) = messages else {
-            return self.decide(rules, frame, false);
+            return self.decide(rules, frame, Manner::Plain);
         };
         let kinds: Vec<String> = messages.iter().map(kind).collect();
         self.shared.count(self.way, |counts| {
@@ -167,20 +178,25 @@ impl Pump {
                 *counts.messages.entry(kind.clone()).or_default() += 1;
             }
         });
-        if rules.hold.is_empty() {
-            return self.decide(rules, frame, false);
+        if rules.hold.is_empty() && rules.late_replies.is_none() {
+            return self.decide(rules, frame, Manner::Plain);
         }
-        // Only some messages are held: each one travels alone.
+        // Only some messages are held or late: each one travels alone.
         for (message, kind) in messages.iter().zip(&kinds) {
-            self.decide(rules, &frame.of_message(message), rules.hold.contains(kind))?;
+            let manner = match kind {
+                kind if rules.hold.contains(kind) => Manner::Held,
+                kind if kind.ends_with("Reply") => Manner::Reply,
+                _ => Manner::Plain,
+            };
+            self.decide(rules, &frame.of_message(message), manner)?;
         }
         Ok(())
     }
 
     /// Draws what becomes of a frame.
-    fn decide(&mut self, rules: &Rules, frame: &Frame, hold: bool) -> Result<(), Broken> {
+    fn decide(&mut self, rules: &Rules, frame: &Frame, manner: Manner) -> Result<(), Broken> {
         if !frame.is_data() {
-            self.pass(rules, &frame.bytes, hold);
+            self.pass(rules, &frame.bytes, manner);
             return Ok(());
         }
         if self.hits(rules.reset_millionths) {
@@ -196,10 +212,10 @@ impl Pump {
             bytes = frame.corrupted(self.random.below(u64::MAX)).bytes;
             self.shared.count(self.way, |counts| counts.corrupted += 1);
         }
-        self.pass(rules, &bytes, hold);
+        self.pass(rules, &bytes, manner);
         if self.hits(rules.double_millionths) {
             self.shared.count(self.way, |counts| counts.doubled += 1);
-            self.pass(rules, &bytes, hold);
+            self.pass(rules, &bytes, manner);
         }
         if self.kept.len() == KEPT_FRAMES {
             self.kept.pop_front();
@@ -209,13 +225,13 @@ impl Pump {
     }
 
     /// Puts bytes under way, unless they vanish or wait.
-    fn pass(&mut self, rules: &Rules, bytes: &Bytes, hold: bool) {
+    fn pass(&mut self, rules: &Rules, bytes: &Bytes, manner: Manner) {
         if self.is_cut(rules) {
             self.shared.count(self.way, |counts| counts.dropped += 1);
             return;
         }
         self.queued_bytes += bytes.len();
-        if rules.clogged || hold {
+        if rules.clogged || manner == Manner::Held {
             self.shared.count(self.way, |counts| counts.held += 1);
             self.held.push_back(bytes.clone());
             return;
@@ -227,7 +243,8 @@ impl Pump {
             self.free = self.free.max(now) + Duration::from_micros(micros);
             at = at.max(self.free);
         }
-        let late = rules.late.filter(|(share, _)| self.hits(*share));
+        let late = rules.late_replies.filter(|_| manner == Manner::Reply);
+        let late = late.filter(|(share, _)| self.hits(*share));
         if let Some((_, delay)) = late {
             at += delay.draw(&mut self.random);
         } else if !rules.unordered || self.stage != Stage::Frames {

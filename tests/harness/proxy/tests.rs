@@ -153,6 +153,21 @@ async fn a_corrupted_frame_is_still_a_frame() {
 }
 
 #[tokio::test]
+async fn late_replies_are_overtaken_by_requests_that_are_not_late() {
+    let mut pair = Pair::new().await;
+    let late_replies = Some((1_000_000, Delay::Fixed(Duration::from_millis(300))));
+    pair.net.set(THERE, Rules { late_replies, ..Rules::default() });
+    let reply = message(&Raft::PreVoteReply { term: Term(1), granted: true });
+    let mut both = reply.clone();
+    both.extend(message(&heartbeat()));
+    pair.say(&both).await;
+    pair.say(&message(&pre_vote())).await;
+    assert_eq!(pair.hear().await.unwrap(), message(&heartbeat()));
+    assert_eq!(pair.hear().await.unwrap(), message(&pre_vote()));
+    assert_eq!(pair.hear().await.unwrap(), reply);
+}
+
+#[tokio::test]
 async fn messages_of_one_kind_are_held_and_overtaken_and_come_later() {
     let mut pair = Pair::new().await;
     pair.net.change(THERE, |rules| {
