@@ -1,6 +1,6 @@
 //! The state's durable home: checkpoints in sled.
 //!
-//! A tree holds the records of one state ([`Record`]) as a run, in pieces of 32 KiB, and behind it
+//! A tree holds the records of one state ([`quorate_core::kv::Record`]) as a run, in pieces of 32 KiB, and behind it
 //! a run of what changed for each checkpoint since. The default tree says which tree and how
 //! many runs count. It is written last, so a crash in the middle of anything leaves the
 //! checkpoint before.

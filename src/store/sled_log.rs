@@ -14,7 +14,7 @@
 //! * `chain` is the checksum of the record before: records cannot be missing, old or swapped
 //!   without being found out.
 //! * That the *end* is missing no chain tells, and sled does not, either: the
-//!   [watermark](super::watermark) does.
+//!   module `watermark` does.
 //! * Trimming removes whole records from the front; one that began the log anew behind a
 //!   snapshot lets go of all before it.
 //!
