@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use quorate_core::store::CheckpointStore;
+use quorate_core::types::Index;
 
 use crate::fatal::{exit, fatal};
 use crate::messages::{Captured, Save, Saved};
@@ -19,6 +20,8 @@ pub struct CheckpointActor {
     above: Above,
     view: Arc<View>,
     metrics: Metrics,
+    /// The newest snapshot that was installed holds everything up to here.
+    installed: Index,
 }
 
 /// Whom a CheckpointActor tells.
@@ -38,7 +41,7 @@ impl CheckpointActor {
         metrics: Metrics,
     ) -> Self {
         view.checkpoint_bytes.store(store.bytes(), Ordering::Relaxed);
-        Self { store, above, view, metrics }
+        Self { store, above, view, metrics, installed: Index(0) }
     }
 }
 
@@ -59,6 +62,12 @@ impl Handler<Save> for CheckpointActor {
         // Nothing hangs on one more checkpoint when the node stops.
         if self.view.stopping.load(Ordering::SeqCst) && !install {
             return;
+        }
+        if install {
+            self.installed = self.installed.max(position.index);
+        } else if position.index <= self.installed {
+            // It was captured before the snapshot came, and would be written over it.
+            return self.above.captured.do_send(Captured { position });
         }
         let started = Instant::now();
         let saved = self.store.save(&state, changes);
@@ -83,3 +92,6 @@ impl Handler<Save> for CheckpointActor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

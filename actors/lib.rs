@@ -21,6 +21,7 @@ pub mod fatal;
 pub mod guard;
 pub mod handshake;
 pub mod http;
+mod keepalive;
 pub mod log_store;
 pub mod messages;
 pub mod metrics;

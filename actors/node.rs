@@ -23,9 +23,11 @@ use actix_web::{App, HttpServer};
 use quorate_core::kv::StateMachine;
 use quorate_core::raft;
 use quorate_core::store::{CheckpointStore, LogStore};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::handshake::Incarnations;
+use crate::keepalive;
 use crate::log_store::LogStoreActor;
 use crate::messages::{CountWaiting, Flush, HandOver, Stop};
 use crate::raft::RaftActor;
@@ -126,6 +128,11 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> Result<(), Nod
         .disable_signals()
         .shutdown_timeout(1)
         .tcp_nodelay(true)
+        .on_connect(|connection, _| {
+            if let Some(stream) = connection.downcast_ref::<TcpStream>() {
+                keepalive::watch(stream);
+            }
+        })
         .listen(clients)
         .and_then(|server| server.listen(peers))
         .map_err(NodeError::Server)?

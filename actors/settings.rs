@@ -18,6 +18,8 @@ pub struct Settings {
     pub cluster_id: u64,
     /// The incarnation of this node's disk.
     pub incarnation: u64,
+    /// Whether it joined a cluster that was there.
+    pub joined: bool,
     /// The version of the binary.
     pub version: String,
     /// Where clients are served, `host:port`.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use quorate_core::kv::Summary;
 use quorate_core::raft::{Follower, RoleKind, Status};
-use quorate_core::types::{MemberRole, Membership, Moment, NodeId};
+use quorate_core::types::{Index, MemberRole, Membership, Moment, NodeId};
 use quorate_core::wire::client::{self, Leader, MemberInfo, PeerStatus, StateHash};
 
 use crate::settings::Settings;
@@ -134,6 +134,12 @@ impl View {
     pub fn contact_age(&self) -> Option<Duration> {
         let now = self.clock.now();
         self.lock().leader_contact.map(|contact| now.since(contact))
+    }
+
+    /// The index of the entry that added this node, as its log says; 0 where it does not.
+    pub fn added(&self) -> Index {
+        let own = self.node();
+        self.lock().membership.member(own).map_or(Index(0), |member| member.added)
     }
 
     /// The members, as rows of `members`.

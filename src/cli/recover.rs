@@ -165,13 +165,17 @@ fn recover(
     let started = Instant::now();
     let identity =
         Identity { cluster: data.cluster_id(), node: node.id, incarnation: data.incarnation() };
-    let had_log = node.data_dir.join("log").exists();
+    // A node that joined may have begun a log in vain; one that is gone was begun.
+    let had_log = logs::kept_in(&node.data_dir).is_some();
+    if data.initialized() && !had_log {
+        return Err(lost(node));
+    }
     let (mut log, recovered) = open_log(config, node, identity)?;
     tell_torn(&recovered);
     let nothing = recovered.entries.is_empty() && recovered.base.index == Index(0);
     let empty = nothing && state.applied() == Index(0);
     // A checkpoint does not replace the log: the vote and what was acknowledged since are lost.
-    if nothing && data.initialized() && !(data.joined() && had_log) {
+    if nothing && data.initialized() && !data.joined() {
         return Err(lost(node));
     }
     let boot = if empty && !data.joined() {

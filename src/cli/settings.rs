@@ -41,6 +41,7 @@ pub fn settings(config: &Config, node: &Node, data: &DataDir) -> Settings {
         cluster: config.cluster.name.clone(),
         cluster_id: data.cluster_id(),
         incarnation: data.incarnation(),
+        joined: data.joined(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         client_address: node.client.clone(),
         peer_address: node.peer.clone(),

@@ -145,6 +145,7 @@ fn start(member: &Member, membership: &Membership) -> Node {
         cluster: "test".into(),
         cluster_id: 7,
         incarnation: member.id.0,
+        joined: false,
         version: "0".into(),
         client_address: member.client.clone(),
         peer_address: member.peer.clone(),
