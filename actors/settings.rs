@@ -44,6 +44,8 @@ pub struct Settings {
     pub own_state_thread: bool,
     /// How long a leader that is told to stop tries to hand leadership over; zero: it does not.
     pub transfer_on_stop: Duration,
+    /// A leader with less space left than this on its disk refuses writes; 0: never.
+    pub min_free_bytes: u64,
     /// A sync that takes longer is worth a line.
     pub slow_sync: Duration,
 }

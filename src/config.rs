@@ -63,6 +63,7 @@ section!(
     /// The `[storage]` section.
     Storage, "storage" {
         log: text, segment_bytes: integer, preallocate_bytes: integer, sled_cache_bytes: integer,
+        min_free_bytes: integer,
     }
 );
 section!(

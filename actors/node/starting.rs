@@ -25,6 +25,7 @@ use crate::raft::{Below, RaftActor, Roads};
 use crate::server::{Connections, Parts};
 use crate::settings::Settings;
 use crate::snapshot::{self, SnapshotActor};
+use crate::space::{self, Space};
 use crate::state_machine::{self, StateMachineActor};
 use crate::view::{Clock, View};
 
@@ -36,8 +37,10 @@ pub(super) fn start_actors(start: Start) -> Running {
     let node = raft::Node::new(settings.raft.clone(), start.boot, now);
     let status = node.status();
     let members = status.membership.members.clone();
-    let view = Arc::new(View::new(clock, &settings, status));
+    let space = Space::new(start.disk, settings.min_free_bytes);
+    let view = Arc::new(View::new(clock, &settings, status, space));
     let metrics = Metrics::default();
+    space::start(&view);
     let incarnations: Arc<Mutex<dyn Incarnations>> =
         Arc::new(Mutex::new(Shelf(start.incarnations)));
     let tick_waits = Arc::new(AtomicBool::new(false));

@@ -58,6 +58,7 @@ pub fn settings(config: &Config, node: &Node, data: &DataDir) -> Settings {
         metrics: config.metrics.enabled,
         own_state_thread: config.runtime.state_machine == "own",
         transfer_on_stop: Duration::from_millis(config.raft.transfer_on_stop_ms),
+        min_free_bytes: config.storage.min_free_bytes,
         slow_sync: Duration::from_millis(config.log.slow_sync_ms),
     }
 }
