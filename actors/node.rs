@@ -127,6 +127,7 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> Result<(), Nod
     };
     let server = HttpServer::new(factory)
         .workers(1)
+        .max_connections(settings.queues.sockets)
         .disable_signals()
         .shutdown_timeout(1)
         .tcp_nodelay(true)

@@ -55,6 +55,8 @@ pub struct Settings {
 pub struct Queues {
     /// Sessions in the state.
     pub sessions: u64,
+    /// Sockets in all, whoever has them; beyond it none is accepted until one closes.
+    pub sockets: usize,
     /// Connections of clients.
     pub connections: usize,
     /// Connections of clients from one address.
@@ -73,6 +75,7 @@ impl Default for Queues {
     fn default() -> Self {
         Self {
             sessions: 10_000,
+            sockets: 25_000,
             connections: 2_000,
             connections_per_address: 256,
             reply_bytes: 8 << 20,

@@ -1,6 +1,8 @@
 //! Many clients at once: two thousand connections of which few are busy, and a thousand that
 //! all lose their leader at the same moment.
 
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -127,4 +129,48 @@ async fn a_thousand_sessions_that_lose_their_leader_are_all_answered_and_none_tw
     }
     cluster.start_node(leader);
     cluster.settled().await;
+}
+
+/// A crowd must not use up the open files that the log needs for its next one.
+#[tokio::test]
+async fn a_crowd_does_not_take_the_open_files_that_the_log_needs() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let program = dir.path().join("quorate-with-few-files");
+    let script = format!("#!/bin/sh\nulimit -n 300\nexec {} \"$@\"\n", quorate().display());
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let more = "segment_bytes = 1_048_576\n[limits]\nconnections_per_address = 2_000\n\
+                [raft]\nsnapshot_entries = 1_000\n";
+    let cluster = Cluster::start(&program, 1, more);
+    cluster.leader().await;
+    let address = &cluster.addresses[&1];
+    let (mut busy, _) = Socket::in_session(address, None).await;
+
+    // As many as are taken; who comes then is told so.
+    let mut open = Vec::new();
+    let refusal = loop {
+        match Socket::connect(address).await {
+            Ok(socket) => open.push(socket),
+            Err(refusal) => break refusal,
+        }
+        assert!(open.len() < 300, "there are no more open files than 300");
+    };
+    println!("{} connections were taken, then: {refusal:?}", open.len() + 1);
+    assert_eq!(refusal.0, 503, "{refusal:?}");
+    assert!((120..=140).contains(&(open.len() + 1)), "{}", open.len() + 1);
+    // And a crowd that connects and says nothing.
+    let silent: Vec<_> = (0..300).map(|_| TcpStream::connect(address).unwrap()).collect();
+
+    // New segments and checkpoints all the time.
+    for id in 1..=1_200 {
+        busy.ask(id, put(&format!("key/{}", id % 100), "v".repeat(10_000))).await.unwrap();
+    }
+    let log = std::fs::read_to_string(cluster.log_of(1)).unwrap();
+    assert!(log.contains("ulimit -n"), "{log}");
+    assert!(!log.contains("Too many open files"), "{log}");
+    drop((silent, open));
+    wait_for("room for others", Duration::from_secs(20), async || {
+        Socket::connect(address).await.ok()
+    })
+    .await;
 }

@@ -11,6 +11,7 @@ use quorate_core::store::{LogStore, StoreError};
 use quorate_core::types::{Index, Membership, NodeId};
 use quorate_core::wal::{Identity, Options, Recovered};
 
+use super::open_files;
 use super::output::{Failed, exit};
 use super::settings::{cluster_id, membership, settings};
 use crate::config::{Config, Node};
@@ -33,7 +34,8 @@ pub fn prepare(config: &Config, node: &Node, join: &[String]) -> Result<Start, F
     let wanted = wanted(config, node, &first, join)?;
     let mut data = DataDir::open(&node.data_dir, &wanted).map_err(|error| not_opened(&error))?;
     let disk = Box::new(FileSystem::of(&node.data_dir));
-    let settings = settings(config, node, &data);
+    let mut settings = settings(config, node, &data);
+    open_files::fit(&mut settings.queues);
     let (checkpoints, state) = open_checkpoints(config, node)?;
     let (log_store, boot) = recover(config, node, &mut data, first, &state)?;
     let (checkpoints, incarnations) = (Box::new(checkpoints), Box::new(Known(data)));
