@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use quorate_client::{Client, Error};
 use quorate_core::wire::client::{ErrorCode, Op, Put};
+use quorate_harness::bare::http;
 use quorate_harness::{Cluster, Setup, wait_for};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -134,6 +135,10 @@ async fn a_full_disk_refuses_writes_and_serves_reads_and_a_restart_works_on_it()
     // Someone else takes the rest, to the last byte. Reads go on, restarts work.
     small.fill(0);
     assert_eq!(client.get("key").await.unwrap().entry.unwrap().value, "before");
+    let address = &cluster.addresses[&1];
+    let (status, body) = http(address, "PUT /v1/kv/key", b"no").unwrap();
+    assert!(status == 503 && body.contains("overloaded"), "{status} {body}");
+    assert_eq!(http(address, "GET /v1/kv/key", b"").unwrap(), (200, "before".to_owned()));
     for graceful in [false, true] {
         if graceful {
             assert_eq!(cluster.stop(1), Some(0));
@@ -234,4 +239,42 @@ async fn a_follower_that_is_low_goes_on_storing_and_refuses_once_it_leads() {
     small.empty();
     until_writes_are_taken(&client).await;
     cluster.settled().await;
+}
+
+/// A follower whose disk is full to the last byte cannot keep what its leader took: it ends, and
+/// the others go on. It can be started on the full disk, and is level again once there is space.
+#[tokio::test]
+async fn a_follower_whose_disk_is_full_ends_with_74_and_comes_back() {
+    let more = format!("min_free_bytes = {MIB}\nsled_cache_bytes = {MIB}\n");
+    let mut cluster = Setup::new(quorate(), 3).more(&more).prepare();
+    let Some(small) = Small::mount(&cluster.data_dir(1), 64 * MIB) else { return };
+    for id in 1..=3 {
+        cluster.start_node(id);
+    }
+    if cluster.leader().await == 1 {
+        let (code, said) = run(&cluster, &["leader", "transfer"]);
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let client = cluster.client().await;
+    client.put("key", "before").await.unwrap();
+    cluster.settled().await;
+    small.fill(0);
+    let mut written = 0;
+    while cluster.is_running(1) {
+        client.put(format!("big/{}", written % 4), vec![b'v'; 100_000]).await.unwrap();
+        written += 1;
+        assert!(written < 1_000, "it stores what there is no space for");
+    }
+    assert_eq!(cluster.exit_code(1, SOON).await, 74);
+    println!("the follower ended after {written} writes of 100 KB");
+    client.put("key", "meanwhile").await.unwrap();
+
+    // On what was set aside.
+    cluster.start_node(1);
+    cluster.settled().await;
+    assert_eq!(lines_with(&cluster, "set aside"), 1);
+    small.empty();
+    client.put("key", "after").await.unwrap();
+    cluster.settled().await;
+    assert_eq!(cluster.status(1).await.unwrap().alarms, Vec::<String>::new());
 }
