@@ -167,7 +167,16 @@ async fn a_leader_that_is_low_on_space_refuses_writes_until_there_is_more() {
     }
     // Not before there is an eighth more.
     nodes[0].free.store(1_100_000, Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut asked = 200_000;
+    loop {
+        asked += 1;
+        match socket.ask(asked, Op::Status).await.unwrap() {
+            Success::Status(status) if status.free_bytes == 1_100_000 => {
+                break assert_eq!(status.alarms, ["low_space"]);
+            }
+            _ => tokio::task::yield_now().await,
+        }
+    }
     assert!(write(&mut socket).await.is_err());
     nodes[0].free.store(1_300_000, Ordering::SeqCst);
     while write(&mut socket).await.is_err() {
