@@ -61,6 +61,8 @@ pub struct Queues {
     pub connections: usize,
     /// Connections of clients from one address.
     pub connections_per_address: usize,
+    /// Bytes of clients' messages that have not arrived whole, on all connections together.
+    pub arriving_bytes: u64,
     /// Bytes of replies that wait for a client's socket before its requests are no longer read.
     pub reply_bytes: usize,
     /// Messages absorbed before a busy mailbox acts anyway.
@@ -78,6 +80,7 @@ impl Default for Queues {
             sockets: 25_000,
             connections: 2_000,
             connections_per_address: 256,
+            arriving_bytes: 256 << 20,
             reply_bytes: 8 << 20,
             batch: 1_024,
             peer_queue_bytes: 64 << 20,

@@ -254,6 +254,43 @@ async fn what_is_too_large_or_too_deep_is_refused_by_name() {
     memory.grew_less_than(16);
 }
 
+/// Each connection may begin a message of 8 MiB; all of them together may not.
+#[tokio::test]
+async fn messages_that_never_end_are_bounded_on_all_connections_together() {
+    let cluster = Cluster::start(quorate(), 1, "[limits]\narriving_bytes = 33_554_432\n");
+    let client = cluster.client().await;
+    let memory = Memory::of(&cluster, 1);
+    let address = cluster.addresses[&1].clone();
+    let beginning = tokio::task::spawn_blocking(move || {
+        let (mut begun, mut ended) = (Vec::new(), 0);
+        for _ in 0..40 {
+            let mut deaf = Deaf::connect(&address).unwrap();
+            // All but its last byte, if it is taken.
+            match deaf.begin(8 * MIB - 1_000, SOON) {
+                Ok(()) => begun.push(deaf),
+                Err(_) => ended += 1,
+            }
+        }
+        // The last one came too late.
+        let why = begun.last_mut().map(|deaf: &mut Deaf| deaf.read().unwrap_err().to_string());
+        (begun, ended, why)
+    });
+    let (begun, ended, why) = beginning.await.unwrap();
+    println!("{} messages of 8 MiB were sent, {ended} refused before: {why:?}", begun.len());
+    assert!(why.is_none_or(|why| why.contains("1013")));
+    // Four of 8 MiB fit, a buffer grows by doubling, and each has one for what comes next.
+    memory.grew_less_than(160);
+    // Who sends what is short is served; and once they have gone, what is long as well.
+    client.put("key", vec![b'v'; 10_000]).await.unwrap();
+    drop(begun);
+    client.put("key", vec![b'v'; 1_000_000]).await.unwrap();
+    let (mut socket, _) = Socket::in_session(&cluster.addresses[&1], Some(0)).await;
+    wait_for("room for what is long", SOON, async || {
+        socket.ask(1, put("key", 1_000_000)).await.ok()
+    })
+    .await;
+}
+
 fn others(cluster: &Cluster, id: u64) -> Vec<u64> {
     cluster.ids().into_iter().filter(|other| *other != id).collect()
 }

@@ -16,6 +16,7 @@ use crate::accept::Acceptor;
 use crate::checkpoint::{self, CheckpointActor};
 use crate::client_session::Shared;
 use crate::dialler::Dialler;
+use crate::guard::Arriving;
 use crate::handshake::Incarnations;
 use crate::log_store::{self, LogStoreActor};
 use crate::messages::Tick;
@@ -88,7 +89,9 @@ pub(super) fn start_actors(start: Start) -> Running {
         complained: Arc::default(),
     };
     let connections = Connections::default();
-    Running { raft, log_store, parts: Parts { settings, shared, acceptor, connections } }
+    let arriving = Arriving::new(settings.queues.arriving_bytes);
+    let parts = Parts { settings, shared, acceptor, connections, arriving };
+    Running { raft, log_store, parts }
 }
 
 /// A boxed `Incarnations` behind a mutex.

@@ -80,6 +80,7 @@ fn queues(config: &Config) -> Queues {
         sessions: limits.sessions,
         connections: size(limits.connections),
         connections_per_address: size(limits.connections_per_address),
+        arriving_bytes: limits.arriving_bytes.max(4 * limits.request_bytes),
         reply_bytes: size(limits.reply_bytes),
         batch: size(limits.batch),
         peer_queue_bytes: size(limits.peer_queue_bytes),

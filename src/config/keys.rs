@@ -203,6 +203,11 @@ pub const KEYS: &[Key] = &[
         "How many of them may come from one address.",
     ),
     key(
+        "limits.arriving_bytes",
+        int(256 * MIB, MIB, 64 * GIB, "bytes"),
+        "How many bytes of clients' messages may be arriving and not be whole yet, on all connections together; beyond it a connection that begins a message of more than 64 KiB is ended (close code 1013). At least four requests.",
+    ),
+    key(
         "limits.reply_bytes",
         int(8 * MIB, 64 * KIB, GIB, "bytes"),
         "How many bytes of replies may wait for a client's socket before its requests are no longer read.",

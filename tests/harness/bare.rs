@@ -189,6 +189,18 @@ impl Deaf {
         self.go_on(patience)
     }
 
+    /// Begins a message of so many bytes and sends all but its last one.
+    ///
+    /// # Errors
+    /// The system's, once the node has ended the connection.
+    pub fn begin(&mut self, length: usize, patience: Duration) -> io::Result<()> {
+        self.stream.set_write_timeout(Some(patience))?;
+        self.stream.write_all(&[0x82, 0xff])?;
+        self.stream.write_all(&(length as u64).to_be_bytes())?;
+        self.stream.write_all(&[0; 4])?;
+        self.stream.write_all(&vec![0; length - 1])
+    }
+
     /// Goes on with a message that was not taken whole.
     ///
     /// # Panics
@@ -234,7 +246,10 @@ impl Deaf {
             self.stream.read_exact(&mut payload)?;
             match kind {
                 0x82 => return Ok(payload.into()),
-                0x88 => return Err(io::Error::other("closed")),
+                0x88 => {
+                    let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                    return Err(io::Error::other(format!("closed with {code:?}")));
+                }
                 _ => {}
             }
         }
