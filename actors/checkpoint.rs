@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use quorate_core::kv::{Changes, StateMachine};
 use quorate_core::store::CheckpointStore;
 use quorate_core::types::Index;
 
@@ -13,6 +14,9 @@ use crate::fatal::{exit, fatal};
 use crate::messages::{Captured, Save, Saved};
 use crate::metrics::Metrics;
 use crate::view::View;
+
+/// How often the disk's space is looked at, while there is too little for a checkpoint.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The actor of the checkpoint.
 pub struct CheckpointActor {
@@ -43,6 +47,31 @@ impl CheckpointActor {
         view.checkpoint_bytes.store(store.bytes(), Ordering::Relaxed);
         Self { store, above, view, metrics, installed: Index(0) }
     }
+
+    /// Waits until the disk has room for it: better a long log than a disk that is full. What
+    /// comes behind it waits, too: a follower that needs a snapshot cannot store that, either.
+    fn await_room(&self, state: &StateMachine, changes: Option<&Changes>) {
+        let needed = self.store.room(state, changes);
+        let mut told = false;
+        while !self.is_ending() && !self.has_room_for(needed) {
+            if !std::mem::replace(&mut told, true) {
+                log::warn!(
+                    "checkpoint: put off until there is more space on the disk, it needs about {} MiB",
+                    needed >> 20
+                );
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn has_room_for(&self, bytes: u64) -> bool {
+        self.view.look_at_disk();
+        self.view.space.has_room_for(bytes)
+    }
+
+    fn is_ending(&self) -> bool {
+        self.view.stopping.load(Ordering::SeqCst)
+    }
 }
 
 impl Actor for CheckpointActor {
@@ -59,8 +88,9 @@ impl Handler<Save> for CheckpointActor {
     type Result = ();
     fn handle(&mut self, Save { state, changes, install }: Save, _: &mut Self::Context) {
         let position = state.position();
+        self.await_room(&state, changes.as_ref());
         // Nothing hangs on one more checkpoint when the node stops.
-        if self.view.stopping.load(Ordering::SeqCst) && !install {
+        if self.is_ending() && !install {
             return;
         }
         if install {

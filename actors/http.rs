@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::client_session::Shared;
 use crate::messages::{Proposal, Propose, Query, Question};
 use crate::reply::{Outcome, Reply};
+use crate::space;
 
 mod backup;
 mod keys;
@@ -84,6 +85,7 @@ impl Web {
 
     async fn write(&self, request: &HttpRequest, op: &Op) -> Result<Success, Failure> {
         self.check_sizes(op)?;
+        space::refusal(&self.shared.view).map_or(Ok(()), Err)?;
         let (session, id) = params::idempotency(request)?;
         let Some(op) = WriteOp::from_op(op) else {
             return Err(Failure::new(ErrorCode::Internal, "not a write"));

@@ -15,6 +15,7 @@
 pub mod accept;
 pub mod checkpoint;
 pub mod client_session;
+mod clock;
 pub mod dial;
 pub mod dialler;
 pub mod fatal;
@@ -37,5 +38,6 @@ mod session_requests;
 pub mod settings;
 pub mod snapshot;
 pub mod snapshot_lane;
+pub mod space;
 pub mod state_machine;
 pub mod view;

@@ -8,6 +8,7 @@
 //! | state (by choice) | StateMachineActor | briefly |
 //! | checkpoint | CheckpointActor | yes: for seconds |
 //! | snapshot | SnapshotActor, the tasks that send snapshots | briefly |
+//! | space | the gauge of the disk; looks every 200 ms | yes |
 //! | clock | nothing; wakes every 10 ms and sends a tick | yes: sleeps |
 
 use std::future::Future;
@@ -33,6 +34,7 @@ use crate::messages::{CountWaiting, Flush, HandOver, Stop};
 use crate::raft::RaftActor;
 use crate::server::{self, Parts};
 use crate::settings::Settings;
+use crate::space::FreeSpace;
 
 mod starting;
 
@@ -50,6 +52,8 @@ pub struct Start {
     pub checkpoints: Box<dyn CheckpointStore>,
     /// What it knows of the other members' disks.
     pub incarnations: Box<dyn Incarnations>,
+    /// How much space its disk has left.
+    pub disk: Box<dyn FreeSpace>,
 }
 
 /// Why a node does not start.
@@ -125,6 +129,7 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> Result<(), Nod
     };
     let server = HttpServer::new(factory)
         .workers(1)
+        .max_connections(settings.queues.sockets)
         .disable_signals()
         .shutdown_timeout(1)
         .tcp_nodelay(true)

@@ -8,6 +8,7 @@ use quorate_core::store::StoreError;
 use quorate_core::types::{Entry, Index, Moment, Payload, Position, Term};
 
 use super::*;
+use crate::space::{FreeSpace, Space};
 
 type Written = Arc<Mutex<Vec<Position>>>;
 
@@ -21,6 +22,23 @@ impl CheckpointStore for Recording {
 
     fn bytes(&self) -> u64 {
         0
+    }
+
+    fn room(&self, _: &StateMachine, _: Option<&Changes>) -> u64 {
+        0
+    }
+}
+
+#[derive(Debug)]
+struct Plenty;
+
+impl FreeSpace for Plenty {
+    fn free_bytes(&self) -> std::io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
+    fn place(&self) -> String {
+        "nowhere".to_owned()
     }
 }
 
@@ -71,7 +89,8 @@ async fn a_checkpoint_that_was_captured_before_a_snapshot_is_not_written_over_it
     let above = Above { captured: told.clone().recipient(), saved: told.clone().recipient() };
     let settings = crate::handshake::tests::settings(1, None);
     let node = raft::Node::new(settings.raft.clone(), raft::Boot::default(), Moment(0));
-    let view = Arc::new(View::new(crate::view::Clock::start(), &settings, node.status()));
+    let space = Space::new(Box::new(Plenty), 0);
+    let view = Arc::new(View::new(crate::view::Clock::start(), &settings, node.status(), space));
     let store = Box::new(Recording(Arc::clone(&written)));
     let actor = CheckpointActor::new(store, above, view, Metrics::default()).start();
     for (index, install) in [(3, false), (9, true), (5, false), (9, false), (12, false)] {
