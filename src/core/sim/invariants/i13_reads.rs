@@ -33,7 +33,7 @@ impl Invariant for Reads {
 
     fn check(&mut self, known: &Known, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Asked { node, ticket, command: None } => {
+            Fact::Asked { node, ticket, command: None, .. } => {
                 self.floors.insert((*node, *ticket), known.committed.last().index);
             }
             Fact::Sent { from, to, message: Message::ReadIndexReply { index, .. } } => {
