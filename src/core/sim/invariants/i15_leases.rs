@@ -75,7 +75,7 @@ impl LeasesExclude {
             ));
         }
         match none {
-            Some(none) if !self.rounds.confirmed_since(image, node, fact) => {
+            Some(none) if !self.rounds.confirmed_since(image, (node, image.term), fact) => {
                 Err(format!("node {node} answers a read under a lease, and {none}"))
             }
             Some(_) | None => Ok(()),

@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 
 use quorate_core::raft::{Message, RoleKind};
-use quorate_core::types::{Index, NodeId, Ticket};
+use quorate_core::types::{Index, NodeId, Term, Ticket};
 
 use super::Invariant;
 use super::rounds::Rounds;
 use crate::facts::Fact;
-use crate::known::Known;
+use crate::known::{Known, NodeImage};
 
 /// Leadership is confirmed for each read.
 #[derive(Debug, Default)]
@@ -28,12 +28,11 @@ impl ReadsAreConfirmed {
     fn released(
         &self,
         known: &Known,
-        node: NodeId,
+        (node, term): (NodeId, Term),
         asked: u64,
         index: Index,
     ) -> Result<(), String> {
         let Some(image) = known.nodes.get(&node) else { return Ok(()) };
-        let term = image.term;
         let of = image.log.get(index).map(|entry| entry.term);
         if of != Some(term) {
             return Err(format!(
@@ -41,7 +40,7 @@ impl ReadsAreConfirmed {
                  has committed anything"
             ));
         }
-        if !self.rounds.confirmed_since(image, node, asked) {
+        if !self.rounds.confirmed_since(image, (node, term), asked) {
             let answered = self.rounds.answered(node, term);
             return Err(format!(
                 "node {node} allows a read that no quorum has confirmed since it was asked for \
@@ -70,18 +69,18 @@ impl Invariant for ReadsAreConfirmed {
             }
             Fact::Refused { node, ticket, .. } => drop(self.asked.remove(&(*node, *ticket))),
             Fact::Started { node, .. } => self.asked.retain(|(of, _), _| of != node),
-            Fact::Sent { from, to, message: Message::ReadIndexReply { id, index, .. } } => {
+            Fact::Sent { from, to, message: Message::ReadIndexReply { term, id, index } } => {
                 let asked = self.questions.get(&(*to, *id)).copied().unwrap_or(facts);
-                return self.released(known, *from, asked, *index);
+                return self.released(known, (*from, *term), asked, *index);
             }
             Fact::Sent { from, message: Message::ReadIndex { id, .. }, .. } => {
                 self.questions.insert((*from, *id), facts);
             }
             Fact::Released { node, ticket, index } => {
                 let Some(asked) = self.asked.remove(&(*node, *ticket)) else { return Ok(()) };
-                let role = known.nodes.get(node).and_then(|image| image.role);
-                if role == Some(RoleKind::Leader) {
-                    return self.released(known, *node, asked, *index);
+                let leads = |image: &&NodeImage| image.role == Some(RoleKind::Leader);
+                if let Some(leader) = known.nodes.get(node).filter(leads) {
+                    return self.released(known, (*node, leader.term), asked, *index);
                 }
             }
             _ => {}

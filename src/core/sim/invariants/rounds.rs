@@ -90,8 +90,13 @@ impl Rounds {
     }
 
     /// Whether a quorum, the leader included, has answered a round of which that holds.
-    fn quorum(&self, image: &NodeImage, node: NodeId, of: impl Fn(&Began) -> bool) -> bool {
-        let leadership = self.of.get(&(node, image.term));
+    fn quorum(
+        &self,
+        image: &NodeImage,
+        (node, term): (NodeId, Term),
+        of: impl Fn(&Began) -> bool,
+    ) -> bool {
+        let leadership = self.of.get(&(node, term));
         image.is_quorum(|id| {
             let answered = leadership
                 .and_then(|leadership| leadership.began.get(leadership.answered.get(&id)?));
@@ -100,8 +105,13 @@ impl Rounds {
     }
 
     /// Whether a quorum has answered a round that began after a fact.
-    pub(super) fn confirmed_since(&self, image: &NodeImage, node: NodeId, fact: u64) -> bool {
-        self.quorum(image, node, |began| began.fact >= fact)
+    pub(super) fn confirmed_since(
+        &self,
+        image: &NodeImage,
+        leader: (NodeId, Term),
+        fact: u64,
+    ) -> bool {
+        self.quorum(image, leader, |began| began.fact >= fact)
     }
 
     /// Whether a quorum has answered a round that began less than so long before `now`.
@@ -112,6 +122,6 @@ impl Rounds {
         now: Moment,
         length: Duration,
     ) -> bool {
-        self.quorum(image, node, |began| began.at.is_some_and(|at| now < at + length))
+        self.quorum(image, (node, image.term), |began| began.at.is_some_and(|at| now < at + length))
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate_core::client::Outcome;
 use quorate_core::raft::Status;
-use quorate_core::types::{Index, NodeId};
+use quorate_core::types::{Index, MemberRole, Membership, NodeId};
 use quorate_core::wire::client::{Get, Op, Put};
 
 use super::World;
@@ -75,7 +75,12 @@ impl World {
         }
         let memberships = self.memberships();
         loop {
+            // Learners that are heard may be promoted, together or one by one.
+            let learns = |id: NodeId| memberships.iter().any(|members| learns(members, id));
             let without = |id: NodeId| {
+                if learns(id) {
+                    return false;
+                }
                 memberships
                     .iter()
                     .all(|members| is_quorum(members, |it| it != id && core.contains(&it)))
@@ -166,6 +171,7 @@ impl World {
         let leader = leader.filter(|status| status.settled).max_by_key(|status| status.term)?;
         let members = &leader.membership;
         let changes = members.is_joint() || !leader.membership_committed;
+        let changes = changes || !members.votes(leader.id);
         let well = core.iter().copied().filter(|id| members.member(*id).is_some());
         let well: Vec<NodeId> = well.collect();
         let follows = |id: &NodeId| {
@@ -381,4 +387,8 @@ impl World {
             self.watch.sometimes(Sometimes::UnknownDidNotHappen);
         }
     }
+}
+
+fn learns(members: &Membership, id: NodeId) -> bool {
+    members.member(id).is_some_and(|member| member.role == MemberRole::Learner)
 }

@@ -240,14 +240,19 @@ impl World {
         all
     }
 
-    /// Whether enough voters of a membership have their disks and their state, also without one.
+    /// Whether enough voters of a membership have their disks and their state, also without one, and
+    /// also when whoever has not is promoted right after it was heard for the last time.
     pub(super) fn can_go_on(&self, membership: &Membership, without: Option<NodeId>) -> bool {
-        is_quorum(membership, |id| {
+        let there = |id| {
             let machine = self.machine(id);
             let away = machine.gone || machine.rotten || machine.absent;
             let away = away || machine.lacks_state();
             Some(id) != without && !away
-        })
+        };
+        let learners = membership.members.iter().filter(|it| it.role == MemberRole::Learner);
+        let away = learners.map(|it| it.id).filter(|id| !there(*id));
+        let promoted = membership.changed(&away.map(Change::Promote).collect::<Vec<_>>(), Index(0));
+        is_quorum(membership, there) && promoted.is_ok_and(|them| is_quorum(&them, there))
     }
 
     /// Whether a node is no member, and nobody believes that it is one again.
