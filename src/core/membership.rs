@@ -233,6 +233,12 @@ impl Membership {
         let before: Vec<NodeId> = self.voters().collect();
         let mut new = self.clone();
         for change in changes {
+            // One that goes is gone, with all that is known of its disk, before it comes again.
+            if let Change::Add(member) = change
+                && self.member(member.id).is_some()
+            {
+                return Err(ChangeRefusal::Exists(member.id));
+            }
             new.change(change, index)?;
         }
         let after: Vec<NodeId> = new.voters().collect();

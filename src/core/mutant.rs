@@ -46,6 +46,13 @@ mutants! {
     ChangesOverlap,
     /// Whoever was removed is heard like a member (B10.8).
     RemovedNodesAreHeard,
+    /// A node whose removal is in its log only does not campaign, though nobody else may win.
+    RemovedNodesNeverCampaign,
+    /// A leader that was removed goes before those who wait on it are answered.
+    RemovedLeaderForgetsWhoWaits,
+    // Leases.
+    /// A voter that learns of a later term forgets what it promised to the leader before.
+    PromiseEndsWithTheTerm,
     // Transfer.
     /// The target is told to campaign while writes still wait on the old leader.
     TransferForgetsWhoWaits,

@@ -33,8 +33,8 @@ pub(super) struct Compaction {
     pub(super) bytes: usize,
     /// The snapshot that is being installed.
     pub(super) installing: Option<(Position, Membership)>,
-    /// Who was last said to need a snapshot.
-    pub(super) told: Vec<NodeId>,
+    /// Who was last said to need a snapshot; nothing once that must be said again.
+    pub(super) told: Option<Vec<NodeId>>,
 }
 
 impl Node {
@@ -80,7 +80,8 @@ impl Node {
     /// Lets go of what a durable checkpoint holds, but for a tail.
     fn trim(&mut self) {
         let applied = self.applying.applied;
-        let limit = self.compaction.checkpoint.min(applied);
+        // A snapshot may hold what the log has in memory and the disk has not got yet.
+        let limit = self.compaction.checkpoint.min(applied).min(self.disk.handed_last);
         let limit = if mutant!(TrimsBeyondTheCheckpoint) { applied } else { limit };
         let last = self.log.last().index;
         let (entries, bytes) = (self.config.trailing_entries, self.config.snapshot_bytes);
@@ -124,8 +125,8 @@ impl Node {
             && index <= last
         {
             progress.snapshot_installed(index);
-            // Should it need another one at once, that is said again.
-            self.compaction.told.retain(|told| *told != peer);
+            // Whether it needs another one at once or none any more is said again.
+            self.compaction.told = None;
             self.note(Note::SnapshotSent { peer, index });
         }
     }
@@ -149,10 +150,8 @@ impl Node {
             }
             Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) => vec![],
         };
-        (due != self.compaction.told).then(|| {
-            self.compaction.told.clone_from(&due);
-            due
-        })
+        let news = self.compaction.told.as_ref() != Some(&due);
+        news.then(|| self.compaction.told.insert(due).clone())
     }
 
     // ---- the follower's side ----

@@ -31,12 +31,21 @@ impl Node {
         self.count_votes(now);
     }
 
-    /// Whether this node could lead: it votes, its disk saves its vote, and it has the state
-    /// that it would have to apply to (B1.14).
+    /// Whether this node could lead: it is not removed, its disk saves its vote, and it has the
+    /// state that it would have to apply to (B1.14).
     pub(super) fn may_campaign(&self, now: Moment) -> bool {
-        self.membership.votes(self.config.id)
+        (self.membership.votes(self.config.id) || self.removal_is_pending())
             && self.disk_waits(now) < self.config.election_timeout
             && !self.awaits_state()
+    }
+
+    /// Its removal is in its log and not committed as far as it knows: until it is, the group may
+    /// need this node to lead, as the only one that has the entry (dissertation §4.2.2). Its own
+    /// vote does not count.
+    fn removal_is_pending(&self) -> bool {
+        self.log.membership_index() > self.commit
+            && self.log.replaced_membership().is_some_and(|old| old.votes(self.config.id))
+            && !mutant!(RemovedNodesNeverCampaign)
     }
 
     /// A quorum would vote for this node: raise the term, vote for itself, and ask, all of it
@@ -162,9 +171,10 @@ impl Node {
         last: Position,
         transfer: bool,
     ) {
+        let promised = now < self.no_vote_before;
         if term > self.term() {
             let heard = self.hears_a_leader(now) && self.leader != Some(from);
-            if (heard || now < self.no_vote_before) && !transfer {
+            if (heard || promised) && !transfer {
                 return; // neither a vote nor a new term (B3.2)
             }
             self.follow(now, term, None);
@@ -173,6 +183,7 @@ impl Node {
             None => self.leader.is_none(),
             Some(voted) => voted == from || mutant!(VotesTwiceInATerm),
         };
+        let free = free && (!promised || transfer);
         let granted = term == self.term() && free && self.is_up_to_date(last);
         if granted && self.hard_state.vote.is_none() {
             self.hard_state.vote = Some(from);
@@ -201,6 +212,18 @@ impl Node {
         }
     }
 
+    /// With leases: the leader that this node heard last may answer reads for an election timeout
+    /// from then, in whatever term this node is by now (dissertation §6.4.1).
+    fn keep_promise(&mut self) {
+        if let Some(contact) = self.leader_contact
+            && self.config.lease_reads
+            && !mutant!(PromiseEndsWithTheTerm)
+        {
+            let until = contact + self.config.election_timeout;
+            self.no_vote_before = self.no_vote_before.max(until);
+        }
+    }
+
     /// Becomes a follower in `term`, which is this node's or a later one. Everyone who waits
     /// on it as a leader is answered.
     pub(super) fn follow(&mut self, now: Moment, term: Term, leader: Option<NodeId>) {
@@ -212,6 +235,7 @@ impl Node {
             }
             self.hard_state = HardState { term, vote: None };
             self.reset_election_deadline(now);
+            self.keep_promise();
         } else if mutant!(VoteErasedOnStepDown) {
             self.hard_state.vote = None;
         }

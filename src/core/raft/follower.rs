@@ -8,10 +8,7 @@ use crate::types::{Entry, Index, Moment, NodeId, Position, Term};
 
 impl Node {
     pub(super) fn received(&mut self, now: Moment, from: NodeId, message: Message) {
-        // Not only members are heard: this node's membership may be an old one (B10.8), and who
-        // is no member counts in no quorum. Who was removed is not: it could only disturb.
-        let settled = self.log.membership_index() <= self.commit;
-        if settled && self.membership.removed.contains(&from) && !mutant!(RemovedNodesAreHeard) {
+        if self.disturbs(from, &message) {
             self.note(Note::Dropped { from, what: "the sender was removed" });
             return;
         }
@@ -64,6 +61,21 @@ impl Node {
             Message::ReadIndexReply { id, index, .. } => self.read_index_answered(id, index),
             Message::WantSnapshot { .. } => self.snapshot_wanted(from),
         }
+    }
+
+    /// Whether who was removed campaigns, which could only disturb (B10.8). Not only members are
+    /// heard: this node's membership may be an old one, and who is no member counts in no
+    /// quorum. So a sender that was removed may be a member again, and even lead; a log longer
+    /// than this node's may say so.
+    fn disturbs(&self, from: NodeId, message: &Message) -> bool {
+        let (Message::PreVote { last, .. } | Message::RequestVote { last, .. }) = message else {
+            return false;
+        };
+        let settled = self.log.membership_index() <= self.commit;
+        settled
+            && self.membership.removed.contains(&from)
+            && *last <= self.log.last()
+            && !mutant!(RemovedNodesAreHeard)
     }
 
     /// Raft §5.1: a higher term makes a follower; a lower one is answered with ours, so that

@@ -41,8 +41,9 @@ pub(super) struct Leader {
     pub(super) lease_from: Moment,
 }
 
-/// Of so many rounds a leader knows when it sent them; an answer to an older one gives no lease.
-const ROUNDS_KNOWN: usize = 64;
+/// Of so many rounds at most a leader knows when it sent them, and of none that is older than a
+/// lease lasts; an answer to an older one gives no lease.
+const ROUNDS_KNOWN: usize = 1 << 14;
 
 impl Leader {
     pub(super) fn followers(&self) -> Vec<Follower> {
@@ -124,6 +125,10 @@ impl Node {
         if let Some(transfer) = &leader.transfer {
             return Some(Refusal::Transferring(transfer.to));
         }
+        if !self.membership.votes(self.config.id) {
+            // Its removal is appended: it leads no longer than that needs.
+            return Some(self.best_successor().map_or(Refusal::NoLeader, Refusal::Transferring));
+        }
         let full = leader.uncommitted_bytes > 0
             && leader.uncommitted_bytes + bytes > self.config.uncommitted_bytes;
         full.then_some(Refusal::Overloaded)
@@ -165,7 +170,10 @@ impl Node {
         leader.round += 1;
         let round = leader.round;
         leader.sent.push_back((round, now));
-        if leader.sent.len() > ROUNDS_KNOWN {
+        let known = now - self.config.election_timeout;
+        while leader.sent.len() > ROUNDS_KNOWN
+            || leader.sent.front().is_some_and(|(_, sent)| *sent < known)
+        {
             leader.sent.pop_front();
         }
         for (peer, progress) in &leader.progress {
@@ -272,7 +280,8 @@ impl Node {
         let overdue = now - self.config.election_timeout;
         let Role::Leader(leader) = &self.role else { return };
         let newest = leader.round;
-        let sent = leader.sent.iter().find(|(number, _)| *number == round).map(|(_, sent)| *sent);
+        let place = leader.sent.binary_search_by_key(&round, |(number, _)| *number);
+        let sent = place.ok().and_then(|place| leader.sent.get(place)).map(|(_, sent)| *sent);
         if let Some(progress) = self.contacted(now, from) {
             if round > newest && !mutant!(AnswersOldRounds) {
                 self.note(Note::Dropped { from, what: "an answer to a round that has not begun" });
@@ -350,6 +359,14 @@ impl Node {
         }))
     }
 
+    /// The process is about to stop: nobody is left waiting.
+    pub(super) fn step_down_as_asked(&mut self, now: Moment) {
+        if matches!(self.role, Role::Leader(_)) {
+            self.step_down(now, StepDownReason::Asked);
+        }
+        self.forget_successor();
+    }
+
     pub(super) fn step_down(&mut self, now: Moment, why: StepDownReason) {
         self.resign(why);
         self.reset_election_deadline(now);
@@ -377,10 +394,8 @@ impl Node {
         let reads = leader.reads.into_tickets().into_iter();
         self.out.refused.extend(reads.map(|ticket| (ticket, Refusal::NoLeader)));
         self.out.refused.extend(leader.change.map(|ticket| (ticket, Refusal::Unknown)));
-        match leader.transfer.map(Transfer::into_ticket) {
-            Some(ticket) if why == StepDownReason::HigherTerm => self.out.done.push(ticket),
-            Some(ticket) => self.out.refused.push((ticket, Refusal::TransferFailed)),
-            None => {}
+        if let Some(transfer) = leader.transfer {
+            self.await_successor(transfer, why);
         }
     }
 

@@ -196,6 +196,12 @@ impl Log {
         self.memberships.last_key_value().map_or(Index(0), |(index, _)| *index)
     }
 
+    /// The membership that the newest one in the log takes the place of, where that is known.
+    pub(crate) fn replaced_membership(&self) -> Option<&Membership> {
+        self.memberships.last_key_value()?;
+        self.memberships.values().rev().nth(1).or(self.base_membership.as_ref())
+    }
+
     /// The bytes of the entries.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

@@ -39,7 +39,8 @@ impl Node {
         if self.commit < leader.term_start && !mutant!(ChangeBeforeTheNoop) {
             return Err(Refusal::Change(ChangeRefusal::NotSettled));
         }
-        if self.change_under_way() && !mutant!(ChangesOverlap) {
+        let leaves = !self.membership.votes(self.config.id);
+        if leaves || self.change_under_way() && !mutant!(ChangesOverlap) {
             return Err(Refusal::Change(ChangeRefusal::UnderWay));
         }
         let index = self.log.last().index.next();
@@ -146,7 +147,11 @@ impl Node {
             let ticket = leader.change.take();
             self.append_membership(now, done, ticket);
         } else if !self.membership.votes(self.config.id) {
-            self.leave(now);
+            // Who waits on this leadership is answered first. Nothing was taken since the removal
+            // was appended, so that comes.
+            if self.applying.handed >= self.commit || mutant!(RemovedLeaderForgetsWhoWaits) {
+                self.leave(now);
+            }
         } else if self.config.promote_learners {
             self.promote(now);
         }
@@ -155,10 +160,10 @@ impl Node {
     /// It was removed, and that is committed: the best of the others is asked to take over, so
     /// that nobody waits for a timeout (Raft §6, third problem; dissertation §4.2.2).
     fn leave(&mut self, now: Moment) {
-        self.beat(now);
         if let Some(to) = self.best_successor() {
             self.send(to, super::message::Message::TimeoutNow { term: self.term() });
         }
+        self.beat(now);
         self.step_down(now, StepDownReason::Removed);
     }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::compaction::Compaction;
 use super::config::{Boot, Config};
-use super::effects::{Apply, Effects, Input, Install, Note, Persist, Refusal, StepDownReason};
+use super::effects::{Apply, Effects, Input, Install, Note, Persist, Refusal};
 use super::leader::Leader;
 use super::log::Log;
 use super::message::Message;
 use super::random::Random;
 use super::reads::Asking;
 use super::status::Status;
+use super::transfer::Transfer;
 use crate::types::{HardState, Index, Membership, Moment, NodeId, Position, Term, Ticket};
 
 /// One member of a Raft group.
@@ -43,8 +44,10 @@ pub struct Node {
     pub(super) asking: Asking,
     /// This candidate campaigns because its leader told it to.
     pub(super) campaign_asked: bool,
+    /// The transfer that ended this node's leadership, until it is known who leads.
+    pub(super) handed_over: Option<Transfer>,
     /// With leases: no vote before this moment. The votes that this node withheld before it
-    /// was started must stay withheld.
+    /// was started, or in an earlier term, must stay withheld.
     pub(super) no_vote_before: Moment,
     pub(super) last_drain: Moment,
     /// Who waited on a leadership that ended (`WaiterIsKnownByIndexOnly`).
@@ -173,9 +176,14 @@ impl Node {
                 outstanding: VecDeque::new(),
                 bytes: 0,
             },
-            compaction: Compaction { checkpoint: state, ..Compaction::default() },
+            compaction: Compaction {
+                checkpoint: state,
+                told: Some(vec![]),
+                ..Compaction::default()
+            },
             asking: Asking::default(),
             campaign_asked: false,
+            handed_over: None,
             no_vote_before: now + no_vote,
             last_drain: now,
             #[cfg(feature = "mutants")]
@@ -203,11 +211,7 @@ impl Node {
             Input::Connected { peer } => self.peer_connected(peer),
             Input::Disconnected { peer } => self.peer_disconnected(peer),
             Input::Silenced { peer } => self.peer_silenced(now, peer),
-            Input::StepDown => {
-                if matches!(self.role, Role::Leader(_)) {
-                    self.step_down(now, StepDownReason::Asked);
-                }
-            }
+            Input::StepDown => self.step_down_as_asked(now),
             Input::LeaseRead(tickets) => self.lease_read(now, tickets),
             Input::ChangeMembers { ticket, changes, force } => {
                 self.change_members(now, ticket, &changes, force);
@@ -231,6 +235,7 @@ impl Node {
     pub fn drain(&mut self, now: Moment) -> Effects {
         self.judge_deadlines(now);
         self.lead(now);
+        self.judge_successor(now);
         self.ask_read_index(now);
         let messages_wait = self.disk.handed != self.disk.durable || self.hard_state_changed();
         let messages_wait = messages_wait && !mutant!(VoteLeavesBeforeItsSync);

@@ -30,6 +30,10 @@ pub(super) enum Reader {
     Follower(NodeId, u64),
 }
 
+/// So many questions of one follower wait for a leader's first commit; an older one has long
+/// been given up by who asked.
+const QUESTIONS: usize = 64;
+
 /// The reads of one leadership.
 #[derive(Debug, Default)]
 #[cfg_attr(feature = "search", derive(Clone))]
@@ -141,9 +145,15 @@ impl Node {
 
     /// A follower asks. Who does not lead says nothing: the follower gives up by itself.
     pub(super) fn read_index_asked(&mut self, from: NodeId, id: u64) {
-        if let Role::Leader(leader) = &mut self.role {
-            leader.reads.queued.push(Reader::Follower(from, id));
+        let Role::Leader(leader) = &mut self.role else { return };
+        let queued = &mut leader.reads.queued;
+        let of = |reader: &Reader| matches!(reader, Reader::Follower(peer, _) if *peer == from);
+        if queued.iter().filter(|reader| of(reader)).count() >= QUESTIONS
+            && let Some(oldest) = queued.iter().position(of)
+        {
+            queued.remove(oldest);
         }
+        queued.push(Reader::Follower(from, id));
     }
 
     /// Answers reads at once while the lease holds; else as any other read.

@@ -2,14 +2,13 @@
 //! the target holds its log and everyone who waited on it is answered, then tells the target to
 //! campaign at once. So a planned change of leader costs no write an unknown outcome.
 
-use super::effects::{Note, Refusal};
+use super::effects::{Note, Refusal, StepDownReason};
 use super::message::Message;
 use super::node::{Node, Role};
 use crate::types::{Moment, NodeId, Ticket};
 
 /// A transfer that is under way.
-#[derive(Debug)]
-#[cfg_attr(feature = "search", derive(Clone))]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Transfer {
     pub(super) to: NodeId,
     ticket: Ticket,
@@ -17,12 +16,6 @@ pub(super) struct Transfer {
     deadline: Moment,
     /// When the target was last told.
     told: Option<Moment>,
-}
-
-impl Transfer {
-    pub(super) fn into_ticket(self) -> Ticket {
-        self.ticket
-    }
 }
 
 impl Node {
@@ -83,7 +76,39 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { return };
         if let Some(transfer) = leader.transfer.take() {
             self.note(Note::TransferFailed { to: transfer.to });
-            self.out.refused.push((transfer.into_ticket(), Refusal::TransferFailed));
+            self.out.refused.push((transfer.ticket, Refusal::TransferFailed));
+        }
+    }
+
+    /// This leadership is over in the middle of a transfer. A higher term may be the target's, or
+    /// anybody's: who leads in it tells.
+    pub(super) fn await_successor(&mut self, transfer: Transfer, why: StepDownReason) {
+        if why == StepDownReason::HigherTerm {
+            let deadline = transfer.deadline + self.config.election_timeout;
+            self.handed_over = Some(Transfer { deadline, ..transfer });
+        } else {
+            self.out.refused.push((transfer.ticket, Refusal::TransferFailed));
+        }
+    }
+
+    /// Ends the transfer that waits for the next leader, in doubt.
+    pub(super) fn forget_successor(&mut self) {
+        if let Some(Transfer { to, ticket, .. }) = self.handed_over.take() {
+            self.note(Note::TransferFailed { to });
+            self.out.refused.push((ticket, Refusal::TransferFailed));
+        }
+    }
+
+    /// Ends the transfer that waits for the next leader: when there is one, or in time.
+    pub(super) fn judge_successor(&mut self, now: Moment) {
+        let Some(Transfer { to, ticket, deadline, .. }) = self.handed_over else { return };
+        match self.leader {
+            Some(leader) if leader == to => {
+                self.handed_over = None;
+                self.out.done.push(ticket);
+            }
+            None if now < deadline => {}
+            Some(_) | None => self.forget_successor(),
         }
     }
 

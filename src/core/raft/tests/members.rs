@@ -9,7 +9,7 @@ use crate::types::{
 };
 
 /// Node 1, leading so many, with the term's first entry committed.
-fn settled_leader(size: u64) -> Solo {
+pub(super) fn settled_leader(size: u64) -> Solo {
     let mut solo = Solo::new(size, &[], 1, None);
     solo.time_out();
     for peer in 2..=size {
@@ -26,17 +26,17 @@ fn settled_leader(size: u64) -> Solo {
     solo
 }
 
-fn accept(solo: &mut Solo, peer: u64) {
+pub(super) fn accept(solo: &mut Solo, peer: u64) {
     let index = solo.node.status().last_index;
     let outcome = AppendOutcome::Accepted(index);
     solo.hear(peer, Message::AppendEntriesReply { term: Term(2), prev: Index(0), outcome });
 }
 
-fn all_accept(solo: &mut Solo, size: u64) {
+pub(super) fn all_accept(solo: &mut Solo, size: u64) {
     (2..=size).for_each(|peer| accept(solo, peer));
 }
 
-fn change(solo: &mut Solo, ticket: u64, changes: Vec<Change>) -> Option<Refusal> {
+pub(super) fn change(solo: &mut Solo, ticket: u64, changes: Vec<Change>) -> Option<Refusal> {
     let input = Input::ChangeMembers { ticket: Ticket(ticket), changes, force: false };
     solo.feed([input]).refused.first().map(|(_, refusal)| *refusal)
 }
@@ -45,7 +45,7 @@ fn voters(solo: &Solo) -> Vec<u64> {
     solo.node.status().membership.voters().map(|id| id.0).collect()
 }
 
-fn member(id: u64) -> Member {
+pub(super) fn member(id: u64) -> Member {
     Member::voter(NodeId(id), "p", "c")
 }
 
@@ -268,6 +268,17 @@ fn a_snapshot_that_the_log_does_not_hold_replaces_it_once_it_is_durable() {
     // An older one moves nothing back.
     node.step(Moment(0), Input::SnapshotReceived { position: at(40, 6), membership: members });
     assert!(!node.drain(Moment(0)).install.expect("a verdict").accept);
+}
+
+#[test]
+fn the_end_of_a_followers_need_for_a_snapshot_is_said() {
+    let mut solo = settled_leader(3);
+    let wants = Message::WantSnapshot { term: Term(2) };
+    assert_eq!(solo.hear(3, wants).snapshots, Some(vec![NodeId(3)]));
+    let index = solo.node.status().last_index;
+    let effects = solo.feed([Input::SnapshotSent { peer: NodeId(3), index }]);
+    assert_eq!(effects.snapshots, Some(vec![]));
+    assert_eq!(solo.wait(10).snapshots, None);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod log_model;
 mod machine;
 mod members;
 mod partitions;
+mod removal;
 mod replication;
 mod solo;
 mod view;

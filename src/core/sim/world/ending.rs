@@ -221,14 +221,19 @@ impl World {
         }
         let states = core.iter().map(|id| match self.machine(*id).status() {
             Some(status) => format!(
-                "n{id} {} of term {}, leader {:?}, commit {}, applied {}, last {}, {}",
+                "n{id} {} of term {}, leader {:?}, commit {}, applied {}, last {}, {}{}",
                 status.role.as_str(),
                 status.term,
                 status.leader.map(|id| id.0),
                 status.commit,
                 status.applied,
                 status.last_index,
-                crate::story::members_words(&status.membership)
+                crate::story::members_words(&status.membership),
+                self.machine(*id)
+                    .under_way()
+                    .iter()
+                    .map(|what| format!(", {what}"))
+                    .collect::<String>()
             ),
             None => format!("n{id} down"),
         });

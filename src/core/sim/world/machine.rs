@@ -223,11 +223,22 @@ impl Machine {
 
     /// Nothing is under way inside the process.
     pub(super) fn is_quiet(&self) -> bool {
-        self.process.as_ref().is_none_or(|process| {
-            let writing = !process.handed.is_empty() || !process.syncing.is_empty();
-            let stores = !process.storing.is_empty() || process.installs;
-            !process.dirty && !writing && !stores && process.work.is_empty()
-        })
+        self.under_way().is_empty()
+    }
+
+    /// What the node is in the middle of.
+    pub(super) fn under_way(&self) -> Vec<&'static str> {
+        let Some(process) = &self.process else { return vec![] };
+        let stores = !process.storing.is_empty();
+        let all = [
+            (process.dirty, "it is to drain"),
+            (!process.handed.is_empty(), "it writes its log"),
+            (!process.syncing.is_empty(), "it syncs"),
+            (stores, "it makes a checkpoint"),
+            (process.installs, "it installs a snapshot"),
+            (!process.work.is_empty(), "it applies"),
+        ];
+        all.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect()
     }
 
     pub(super) fn leads(&self) -> bool {
