@@ -251,7 +251,8 @@ impl World {
         };
         let learners = membership.members.iter().filter(|it| it.role == MemberRole::Learner);
         let away = learners.map(|it| it.id).filter(|id| !there(*id));
-        let promoted = membership.changed(&away.map(Change::Promote).collect::<Vec<_>>(), Index(0));
+        let away: Vec<Change> = away.map(Change::Promote).collect();
+        let promoted = membership.completed().changed(&away, Index(0));
         is_quorum(membership, there) && promoted.is_ok_and(|them| is_quorum(&them, there))
     }
 
