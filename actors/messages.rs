@@ -36,7 +36,7 @@
 
 use actix::Message;
 use bytes::Bytes;
-use quorate_core::kv::{Listing, StateMachine};
+use quorate_core::kv::{Listing, Page, StateMachine};
 use quorate_core::raft;
 use quorate_core::types::{Entry, Index, NodeId};
 use quorate_core::wire::client::{Failure, Get};
@@ -98,8 +98,8 @@ pub enum Question {
         prefix: Bytes,
         /// Keys behind this one.
         after: Option<Bytes>,
-        /// At most so many.
-        limit: usize,
+        /// How many.
+        page: Page,
         /// Who waits.
         reply: oneshot::Sender<Result<Listing, Failure>>,
     },

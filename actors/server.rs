@@ -79,6 +79,7 @@ pub fn configure(config: &mut web::ServiceConfig, parts: &Parts) {
     let web = Web {
         shared: parts.shared.clone(),
         permits: Arc::new(Semaphore::new(settings.queues.http_requests)),
+        range_page_bytes: settings.queues.range_page_bytes,
         metrics: settings.metrics,
     };
     let most = usize::try_from(settings.limits.value_bytes).unwrap_or(usize::MAX);

@@ -65,6 +65,8 @@ pub struct Queues {
     pub peer_queue_bytes: usize,
     /// HTTP requests that wait for an answer.
     pub http_requests: usize,
+    /// Bytes of keys and values of a page of a list.
+    pub range_page_bytes: usize,
 }
 
 impl Default for Queues {
@@ -77,6 +79,7 @@ impl Default for Queues {
             batch: 1_024,
             peer_queue_bytes: 64 << 20,
             http_requests: 1_024,
+            range_page_bytes: 1 << 20,
         }
     }
 }

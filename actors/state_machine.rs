@@ -61,8 +61,8 @@ impl StateMachineActor {
             Question::Get { get, reply } => {
                 answers.add(reply, Outcome { index, result: self.get(&get) });
             }
-            Question::List { prefix, after, limit, reply } => {
-                drop(reply.send(Ok(self.state.list(&prefix, after.as_deref(), limit))));
+            Question::List { prefix, after, page, reply } => {
+                drop(reply.send(Ok(self.state.list(&prefix, after.as_deref(), page))));
             }
             Question::State { reply } => drop(reply.send(Ok(self.state.point_in_time()))),
             Question::Status { reply } => {

@@ -71,6 +71,7 @@ section!(
         key_bytes: integer, value_bytes: integer, request_bytes: integer, window: integer,
         sessions: integer, connections: integer, connections_per_address: integer,
         reply_bytes: integer, batch: integer, peer_queue_bytes: integer, http_requests: integer,
+        range_page_bytes: integer,
     }
 );
 section!(

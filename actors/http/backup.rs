@@ -12,9 +12,9 @@ use crate::messages::{Question, Read};
 
 /// The state of this node as of now, as a backup file.
 pub(super) async fn backup(request: HttpRequest, web: web::Data<Web>) -> HttpResponse {
-    let Ok(_permit) = web.permits.try_acquire() else {
-        let text = "too many HTTP requests wait: retry after a pause";
-        return respond(&request, Err(Failure::new(ErrorCode::Overloaded, text)));
+    let _permit = match web.permit() {
+        Ok(permit) => permit,
+        Err(failure) => return respond(&request, Err(failure)),
     };
     let (sender, state) = oneshot::channel();
     // A read like any other: whatever was acknowledged before is in it, on a follower, too.

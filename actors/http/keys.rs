@@ -2,6 +2,7 @@
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
+use quorate_core::kv::Page;
 use quorate_core::types::Index;
 use quorate_core::wire::client::{
     Append, CompareAndSwap, Consistency, Delete, ErrorCode, Expect, Failure, Get, KeyValue, Op,
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::params::{Params, key_of, text_or_base64};
-use super::{ANSWER_TIME, Answer, Body, Web, respond};
+use super::{ANSWER_TIME, Answer, Web, respond};
 use crate::messages::{Query, Question, Read};
 use crate::outbound;
 
@@ -38,8 +39,9 @@ async fn get_key(request: &HttpRequest, web: &Web) -> Answer {
     }
     let get = Get { key, consistency, ..Get::default() };
     web.check_sizes(&Op::Get(get.clone()))?;
+    let permit = web.permit()?;
     let outcome = web
-        .ask(|reply| {
+        .ask(&permit, |reply| {
             let question = Question::Get { get, reply };
             if consistency == Consistency::Stale {
                 web.shared.state_machine.do_send(Query(vec![(Index(0), question)]));
@@ -70,13 +72,18 @@ async fn get_key(request: &HttpRequest, web: &Web) -> Answer {
     Ok(response.body(entry.value))
 }
 
-pub(super) async fn put(request: HttpRequest, web: web::Data<Web>, body: Body) -> HttpResponse {
+pub(super) async fn put(
+    request: HttpRequest,
+    web: web::Data<Web>,
+    body: web::Payload,
+) -> HttpResponse {
     let answer = put_key(&request, &web, body).await;
     respond(&request, answer)
 }
 
-async fn put_key(request: &HttpRequest, web: &Web, body: Body) -> Answer {
-    let value = web.body(body)?;
+async fn put_key(request: &HttpRequest, web: &Web, body: web::Payload) -> Answer {
+    let permit = web.permit()?;
+    let value = web.body(&permit, body).await?;
     let params = Params::of(request)?;
     let key = key_of(request)?;
     if params.number("lease")?.unwrap_or(0) != 0 {
@@ -91,7 +98,7 @@ async fn put_key(request: &HttpRequest, web: &Web, body: Body) -> Answer {
             value: Some(value),
         }),
     };
-    match web.write(request, &op).await? {
+    match web.write(&permit, request, &op).await? {
         Success::Put { revision, index, .. }
         | Success::CompareAndSwap { swapped: true, revision, index, .. } => {
             Ok(HttpResponse::Ok().json(json!({"revision": revision, "index": index})))
@@ -108,20 +115,25 @@ async fn put_key(request: &HttpRequest, web: &Web, body: Body) -> Answer {
     }
 }
 
-pub(super) async fn post(request: HttpRequest, web: web::Data<Web>, body: Body) -> HttpResponse {
+pub(super) async fn post(
+    request: HttpRequest,
+    web: web::Data<Web>,
+    body: web::Payload,
+) -> HttpResponse {
     let answer = post_key(&request, &web, body).await;
     respond(&request, answer)
 }
 
-async fn post_key(request: &HttpRequest, web: &Web, body: Body) -> Answer {
-    let value = web.body(body)?;
+async fn post_key(request: &HttpRequest, web: &Web, body: web::Payload) -> Answer {
+    let permit = web.permit()?;
+    let value = web.body(&permit, body).await?;
     let params = Params::of(request)?;
     if params.text("op") != Some("append") {
         let text = "POST wants ?op=append; use PUT to set a key";
         return Err(Failure::new(ErrorCode::BadRequest, text));
     }
     let op = Op::Append(Append { key: key_of(request)?, value });
-    match web.write(request, &op).await? {
+    match web.write(&permit, request, &op).await? {
         Success::Append { revision, index, length } => Ok(HttpResponse::Ok()
             .json(json!({"revision": revision, "index": index, "length": length}))),
         _ => Err(Failure::new(ErrorCode::Internal, "append gave something else")),
@@ -134,8 +146,9 @@ pub(super) async fn delete(request: HttpRequest, web: web::Data<Web>) -> HttpRes
 }
 
 async fn delete_key(request: &HttpRequest, web: &Web) -> Answer {
+    let permit = web.permit()?;
     let op = Op::Delete(Delete { key: key_of(request)?, return_previous: false });
-    match web.write(request, &op).await? {
+    match web.write(&permit, request, &op).await? {
         Success::Delete { revision, index, deleted, .. } => Ok(HttpResponse::Ok()
             .json(json!({"revision": revision, "index": index, "deleted": deleted}))),
         _ => Err(Failure::new(ErrorCode::Internal, "delete gave something else")),
@@ -149,14 +162,15 @@ pub(super) async fn list(request: HttpRequest, web: web::Data<Web>) -> HttpRespo
 
 async fn list_keys(request: &HttpRequest, web: &Web) -> Answer {
     let params = Params::of(request)?;
-    let limit = params.number("limit")?.map_or(USUALLY_LISTED, |limit| {
+    let entries = params.number("limit")?.map_or(USUALLY_LISTED, |limit| {
         usize::try_from(limit).unwrap_or(MOST_LISTED).min(MOST_LISTED)
     });
+    let _permit = web.permit()?;
     let (sender, answer) = oneshot::channel();
     let question = Question::List {
         prefix: params.bytes("prefix").unwrap_or_default(),
         after: params.bytes("after"),
-        limit,
+        page: Page { entries, bytes: web.range_page_bytes },
         reply: sender,
     };
     if params.consistency()? == Consistency::Stale {

@@ -218,6 +218,11 @@ pub const KEYS: &[Key] = &[
         "How many HTTP requests may wait for an answer; beyond it they are answered 503.",
     ),
     key(
+        "limits.range_page_bytes",
+        int(MIB, 4 * KIB, 64 * MIB, "bytes"),
+        "How many bytes of keys and values a page of a list holds; it has at least one entry, however long.",
+    ),
+    key(
         "session.ttl_ms",
         int(60_000, 300, 86_400_000, "milliseconds"),
         "How long a session lives without a sign of its client; at least ten election timeouts, so that no failover ends one.",
@@ -294,7 +299,6 @@ pub const LATER: &[&str] = &[
     "storage.min_free_bytes",
     "limits.txn_ops",
     "limits.range_page_entries",
-    "limits.range_page_bytes",
     "limits.watches_per_session",
     "limits.watches",
     "limits.watch_lag_events",

@@ -133,13 +133,20 @@ fn free_port() -> String {
 
 /// Starts a cluster of that many nodes.
 pub(crate) fn cluster(size: u64) -> Vec<Node> {
+    cluster_with(size, |_| {})
+}
+
+/// Starts a cluster of that many nodes, whose queues have these bounds.
+pub(crate) fn cluster_with(size: u64, bounds: fn(&mut Queues)) -> Vec<Node> {
     let members: Vec<Member> =
         (1..=size).map(|id| Member::voter(NodeId(id), free_port(), free_port())).collect();
     let membership = Membership::of(members);
-    membership.members.iter().map(|member| start(member, &membership)).collect()
+    membership.members.iter().map(|member| start(member, &membership, bounds)).collect()
 }
 
-fn start(member: &Member, membership: &Membership) -> Node {
+fn start(member: &Member, membership: &Membership, bounds: fn(&mut Queues)) -> Node {
+    let mut queues = Queues::default();
+    bounds(&mut queues);
     let settings = Settings {
         id: member.id,
         cluster: "test".into(),
@@ -154,7 +161,7 @@ fn start(member: &Member, membership: &Membership) -> Node {
         secret: Some(b"a secret of the peers".to_vec()),
         raft: raft::Config::new(member.id, member.id.0),
         limits: Limits::default(),
-        queues: Queues::default(),
+        queues,
         web: Web { http: true, ..Web::default() },
         metrics: true,
         own_state_thread: member.id.0 == 2,
