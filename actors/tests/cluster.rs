@@ -1,5 +1,7 @@
 //! Whole nodes over real sockets, with a log in memory.
 
+#[path = "cluster/guests.rs"]
+mod guests;
 #[path = "cluster/limits.rs"]
 mod limits;
 mod support;

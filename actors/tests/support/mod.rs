@@ -110,9 +110,13 @@ impl Incarnations for Known {
     }
 }
 
+/// What the peers share.
+pub(crate) const SECRET: &[u8] = b"a secret of the peers";
+
 /// A node that runs until it is dropped.
 pub(crate) struct Node {
     pub(crate) client: String,
+    pub(crate) peer: String,
     pub(crate) disk: Arc<Platter>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -158,7 +162,7 @@ fn start(member: &Member, membership: &Membership, bounds: fn(&mut Queues)) -> N
         peer_advertise: member.peer.clone(),
         transfer_on_stop: Duration::from_millis(500),
         dial: BTreeMap::new(),
-        secret: Some(b"a secret of the peers".to_vec()),
+        secret: Some(SECRET.to_vec()),
         raft: raft::Config::new(member.id, member.id.0),
         limits: Limits::default(),
         queues,
@@ -182,7 +186,13 @@ fn start(member: &Member, membership: &Membership, bounds: fn(&mut Queues)) -> N
         let stopped = async { drop(stopped.await) };
         actix_rt::System::new().block_on(node::run(start, stopped)).unwrap();
     });
-    Node { client: member.client.clone(), disk, stop: Some(stop), thread: Some(thread) }
+    Node {
+        client: member.client.clone(),
+        peer: member.peer.clone(),
+        disk,
+        stop: Some(stop),
+        thread: Some(thread),
+    }
 }
 
 /// A websocket and nothing else.
