@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::client_session::Shared;
 use crate::messages::{Proposal, Propose, Query, Question};
 use crate::reply::{Outcome, Reply};
+use crate::settings::Settings;
 
 mod backup;
 mod keys;
@@ -29,6 +30,8 @@ pub struct Web {
     pub shared: Shared,
     /// Permits for requests that wait for an answer.
     pub permits: Arc<Semaphore>,
+    /// Permits for downloads of the whole state.
+    pub backups: Arc<Semaphore>,
     /// How many bytes of keys and values a page holds.
     pub range_page_bytes: usize,
     /// Whether `/metrics` answers.
@@ -67,6 +70,18 @@ fn key_routes(config: &mut web::ServiceConfig) {
 }
 
 impl Web {
+    /// What the handlers of a node share.
+    #[must_use]
+    pub fn new(shared: Shared, settings: &Settings) -> Self {
+        Self {
+            shared,
+            permits: Arc::new(Semaphore::new(settings.queues.http_requests)),
+            backups: Arc::new(Semaphore::new(backup::MOST)),
+            range_page_bytes: settings.queues.range_page_bytes,
+            metrics: settings.metrics,
+        }
+    }
+
     /// One of the requests that may wait at a time: to be taken before anything of it is held,
     /// and kept until it is answered.
     fn permit(&self) -> Result<Permit, Failure> {

@@ -26,6 +26,7 @@ use quorate_core::store::{CheckpointStore, LogStore};
 use tokio::time::{sleep, timeout};
 
 use crate::handshake::Incarnations;
+use crate::lines::Lines;
 use crate::log_store::LogStoreActor;
 use crate::messages::{CountWaiting, Flush, HandOver, Stop};
 use crate::raft::RaftActor;
@@ -95,6 +96,8 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> Result<(), Nod
     let clients = listen("node.client", &settings.client_address)?;
     let peers = listen("node.peer", &settings.peer_address)?;
     let peer_address = peers.local_addr().map_err(NodeError::Server)?;
+    let lines = Lines::new(peer_address, &settings.queues);
+    let most = lines.most();
     let starting = Arc::new(Mutex::new(Some(start)));
     let running: Arc<OnceLock<Running>> = Arc::default();
     let for_workers = Arc::clone(&running);
@@ -126,6 +129,8 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> Result<(), Nod
         .disable_signals()
         .shutdown_timeout(1)
         .tcp_nodelay(true)
+        .max_connections(most)
+        .on_connect(move |stream, kept| lines.accepted(stream, kept))
         .listen(clients)
         .and_then(|server| server.listen(peers))
         .map_err(NodeError::Server)?

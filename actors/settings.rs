@@ -59,6 +59,8 @@ pub struct Queues {
     pub connections_per_address: usize,
     /// Bytes of replies that wait for a client's socket before its requests are no longer read.
     pub reply_bytes: usize,
+    /// How long a client may take nothing of what is sent to it.
+    pub client_patience: Duration,
     /// Messages absorbed before a busy mailbox acts anyway.
     pub batch: usize,
     /// Bytes that wait for a peer's socket before the connection is given up.
@@ -76,6 +78,7 @@ impl Default for Queues {
             connections: 2_000,
             connections_per_address: 256,
             reply_bytes: 8 << 20,
+            client_patience: Duration::from_secs(30),
             batch: 1_024,
             peer_queue_bytes: 64 << 20,
             http_requests: 1_024,

@@ -84,6 +84,7 @@ fn queues(config: &Config) -> Queues {
         peer_queue_bytes: size(limits.peer_queue_bytes),
         http_requests: size(limits.http_requests),
         range_page_bytes: size(limits.range_page_bytes),
+        ..Queues::default()
     }
 }
 

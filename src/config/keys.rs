@@ -190,12 +190,12 @@ pub const KEYS: &[Key] = &[
     key(
         "limits.connections",
         int(2_000, 1, 100_000, "connections"),
-        "How many connections of clients a node takes; beyond it the upgrade is answered 503.",
+        "How many connections of clients a node takes, for sessions or plain HTTP; beyond it requests are answered 503. Peers have their own.",
     ),
     key(
         "limits.connections_per_address",
         int(256, 1, 100_000, "connections"),
-        "How many of them may come from one address.",
+        "How many connections with a session may come from one address.",
     ),
     key(
         "limits.reply_bytes",

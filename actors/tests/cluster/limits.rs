@@ -77,3 +77,73 @@ async fn a_request_counts_before_its_body_is_there_and_a_list_counts_too() {
     slow.send("ne");
     soon("a list", || Http::get(address, "/v1/kv").starts_with("HTTP/1.1 200"));
 }
+
+/// A client that takes nothing is ended, with all that was held for it.
+#[tokio::test]
+async fn a_client_that_reads_nothing_loses_its_connection_and_its_place() {
+    let nodes = cluster_with(1, |queues| {
+        queues.connections = 1;
+        queues.client_patience = Duration::from_millis(300);
+    });
+    let (mut stuck, _) = at_leader(&nodes).await;
+    stuck.ask(1, put("big", &"v".repeat(1 << 20))).await.unwrap();
+    let gets = |ids: std::ops::Range<u64>| {
+        ids.map(|id| (id, get("big", Consistency::Linearizable))).collect::<Vec<_>>()
+    };
+    stuck.send(&gets(2..66)).await;
+    assert!(stuck.reply(2).await.result.is_ok());
+    // More waits by now than may, so this is what the reading task stops after.
+    stuck.send(&gets(66..67)).await;
+    // Only with the place free.
+    let mut other = Socket::connect(&nodes[0].client).await;
+    assert!(other.hello(Some(0)).await.is_ok());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while stuck.inner.send(Message::Ping(bytes::Bytes::new())).await.is_ok() {
+        assert!(Instant::now() < deadline, "the socket is held");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn connections_count_whatever_is_asked_over_them() {
+    let nodes = cluster_with(1, |queues| queues.connections = 2);
+    let (_socket, _) = at_leader(&nodes).await;
+    let address = &nodes[0].client;
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut open = Vec::new();
+    soon("two connections, and a third that is told so", || {
+        let mut http = Http::connect(address);
+        http.send(request);
+        let mut start = [0; 12];
+        http.0.read_exact(&mut start).unwrap();
+        let refused = &start == b"HTTP/1.1 503";
+        if refused {
+            assert!(http.rest().contains("connections are open, the limit is 2"), "and is closed");
+        } else {
+            open.push(http);
+        }
+        refused
+    });
+    open.clear();
+    soon("a place again", || Http::get(address, "/healthz").starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn two_backups_at_a_time_and_one_that_nobody_takes_ends() {
+    let nodes = cluster_with(1, |queues| queues.client_patience = Duration::from_secs(1));
+    let (mut socket, _) = at_leader(&nodes).await;
+    for id in 1..=24 {
+        socket.ask(id, put(&id.to_string(), &"v".repeat(1 << 20))).await.unwrap();
+    }
+    let address = &nodes[0].client;
+    let untaken: Vec<Http> = (0..2)
+        .map(|_| {
+            let mut http = Http::connect(address);
+            http.send("GET /v1/backup HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            http
+        })
+        .collect();
+    soon("a refusal", || Http::get(address, "/v1/backup").starts_with("HTTP/1.1 503"));
+    soon("a third", || Http::get(address, "/v1/backup").starts_with("HTTP/1.1 200"));
+    drop(untaken);
+}
