@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use actix::Addr;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Session};
+use bytes::Bytes;
 use futures_util::StreamExt;
-use quorate_core::types::NodeId;
 use quorate_core::wire::peer::{
     Challenge, HANDSHAKE_BYTES, Handshake, PeerHello, Prover, Refused, RefusedWhy,
     decode_handshake, decode_messages, encode_handshake,
@@ -16,7 +16,7 @@ use quorate_core::wire::peer::{
 
 use crate::guard::{FrameLimit, guarded};
 use crate::handshake::{
-    Incarnations, judge_hello, judge_member, nonce, proof_holds, prove, refused,
+    Disk, Incarnations, judge_hello, judge_member, nonce, proof_holds, prove, refused,
 };
 use crate::messages::{Introduced, Received, Silenced};
 use crate::raft::RaftActor;
@@ -104,7 +104,7 @@ async fn serve(
 ) {
     let shaken =
         tokio::time::timeout(HANDSHAKE_TIME, acceptor.shake_hands(&mut session, &mut stream));
-    let PeerHello { from: peer, address: dialled, .. } = match shaken.await {
+    let hello = match shaken.await {
         Ok(Ok(hello)) => hello,
         Ok(Err(refusal)) => {
             acceptor.complain(&address, &refusal.reason);
@@ -119,11 +119,12 @@ async fn serve(
         }
     };
     limit.set(peer_frame_bytes(&acceptor.settings));
+    let peer = hello.from;
     let ended = match lane {
         Lane::Raft => {
             log::info!("peer: node {peer} connected from {address}");
-            acceptor.raft.do_send(Introduced { peer, address: dialled });
-            let ended = acceptor.receive(peer, &mut session, &mut stream).await;
+            acceptor.raft.do_send(Introduced { peer, address: hello.address.clone() });
+            let ended = acceptor.receive(&hello, &mut session, &mut stream).await;
             acceptor.raft.do_send(Silenced { peer });
             ended
         }
@@ -164,11 +165,13 @@ impl Acceptor {
 
     fn challenge(&self, hello: &PeerHello) -> Challenge {
         let settings = &self.settings;
-        let (nonce, incarnation) = (nonce(), settings.incarnation);
-        let secret = settings.secret.as_deref();
-        let proof = prove(secret, Prover::Acceptor, hello, &nonce, incarnation);
         let election_timeout_ms = crate::view::millis(settings.raft.election_timeout);
-        Challenge { incarnation, election_timeout_ms, nonce, proof }
+        let (nonce, added) = (nonce(), self.view.added());
+        let incarnation = settings.incarnation;
+        let proof = Bytes::new();
+        let mut challenge = Challenge { incarnation, added, election_timeout_ms, nonce, proof };
+        challenge.proof = prove(settings.secret.as_deref(), Prover::Acceptor, hello, &challenge);
+        challenge
     }
 
     fn judge_proof(
@@ -178,8 +181,7 @@ impl Acceptor {
         proof: &[u8],
     ) -> Result<(), Refused> {
         let secret = self.settings.secret.as_deref();
-        let (nonce, incarnation) = (&challenge.nonce, challenge.incarnation);
-        let expected = prove(secret, Prover::Dialler, hello, nonce, incarnation);
+        let expected = prove(secret, Prover::Dialler, hello, challenge);
         if proof_holds(&expected, proof) {
             return Ok(());
         }
@@ -193,23 +195,27 @@ impl Acceptor {
     fn judge_disk(&self, hello: &PeerHello) -> Result<(), Refused> {
         let (committed, membership) = self.view.membership();
         let mut known = self.incarnations.lock().unwrap_or_else(PoisonError::into_inner);
-        judge_member(&mut *known, committed, &membership, hello.from, hello.incarnation)
+        judge_member(&mut *known, committed, &membership, Disk::of(hello))
     }
 
     /// Hands over what comes in until the connection ends; says why it ended.
     async fn receive(
         &self,
-        peer: NodeId,
+        hello: &PeerHello,
         session: &mut Session,
         stream: &mut AggregatedMessageStream,
     ) -> String {
+        let peer = hello.from;
+        let mut looked = Instant::now();
         loop {
             let next = tokio::time::timeout(LOOK_AGAIN, stream.next()).await;
             // Who was removed meanwhile, and may have nothing to say, is told so when it dials
             // again.
-            if self.is_removed(peer) {
-                return "it was removed".to_owned();
+            let look = looked.elapsed() >= LOOK_AGAIN;
+            if look && self.judge_disk(hello).is_err() {
+                return "it was removed, or came back with another disk".to_owned();
             }
+            looked = if look { Instant::now() } else { looked };
             let Ok(next) = next else { continue };
             let Some(message) = next else { return "connection lost".to_owned() };
             match message {
@@ -224,11 +230,6 @@ impl Acceptor {
                 Err(error) => return error.to_string(),
             }
         }
-    }
-
-    fn is_removed(&self, peer: NodeId) -> bool {
-        let (committed, membership) = self.view.membership();
-        committed && membership.removed.contains(&peer)
     }
 
     /// One line a minute for each reason.

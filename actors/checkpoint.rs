@@ -3,15 +3,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use quorate_core::kv::{Changes, StateMachine};
 use quorate_core::store::CheckpointStore;
+use quorate_core::types::Index;
 
 use crate::fatal::{exit, fatal};
 use crate::messages::{Captured, Save, Saved};
 use crate::metrics::Metrics;
 use crate::view::View;
+
+/// How often the disk's space is looked at, while there is too little for a checkpoint.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The actor of the checkpoint.
 pub struct CheckpointActor {
@@ -19,6 +24,8 @@ pub struct CheckpointActor {
     above: Above,
     view: Arc<View>,
     metrics: Metrics,
+    /// The newest snapshot that was installed holds everything up to here.
+    installed: Index,
 }
 
 /// Whom a CheckpointActor tells.
@@ -38,7 +45,32 @@ impl CheckpointActor {
         metrics: Metrics,
     ) -> Self {
         view.checkpoint_bytes.store(store.bytes(), Ordering::Relaxed);
-        Self { store, above, view, metrics }
+        Self { store, above, view, metrics, installed: Index(0) }
+    }
+
+    /// Waits until the disk has room for it: better a long log than a disk that is full. What
+    /// comes behind it waits, too: a follower that needs a snapshot cannot store that, either.
+    fn await_room(&self, state: &StateMachine, changes: Option<&Changes>) {
+        let needed = self.store.room(state, changes);
+        let mut told = false;
+        while !self.is_ending() && !self.has_room_for(needed) {
+            if !std::mem::replace(&mut told, true) {
+                log::warn!(
+                    "checkpoint: put off until there is more space on the disk, it needs about {} MiB",
+                    needed >> 20
+                );
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn has_room_for(&self, bytes: u64) -> bool {
+        self.view.look_at_disk();
+        self.view.space.has_room_for(bytes)
+    }
+
+    fn is_ending(&self) -> bool {
+        self.view.stopping.load(Ordering::SeqCst)
     }
 }
 
@@ -56,9 +88,16 @@ impl Handler<Save> for CheckpointActor {
     type Result = ();
     fn handle(&mut self, Save { state, changes, install }: Save, _: &mut Self::Context) {
         let position = state.position();
+        self.await_room(&state, changes.as_ref());
         // Nothing hangs on one more checkpoint when the node stops.
-        if self.view.stopping.load(Ordering::SeqCst) && !install {
+        if self.is_ending() && !install {
             return;
+        }
+        if install {
+            self.installed = self.installed.max(position.index);
+        } else if position.index <= self.installed {
+            // It was captured before the snapshot came, and would be written over it.
+            return self.above.captured.do_send(Captured { position });
         }
         let started = Instant::now();
         let saved = self.store.save(&state, changes);
@@ -83,3 +122,6 @@ impl Handler<Save> for CheckpointActor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,8 @@ use actix::Recipient;
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use quorate_core::raft::Random;
-use quorate_core::types::Index;
 use quorate_core::wire::peer::{
-    HANDSHAKE_BYTES, Handshake, Prover, RefusedWhy, decode_handshake, encode_handshake,
+    Challenge, HANDSHAKE_BYTES, Handshake, Prover, RefusedWhy, decode_handshake, encode_handshake,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -22,7 +21,8 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::dialler::Dial;
 use crate::fatal::{exit, fatal};
-use crate::handshake::{hello, judge_challenge, prove};
+use crate::handshake::{Disk, hello, judge_challenge, prove};
+use crate::keepalive;
 use crate::messages::{LinkDown, LinkUp};
 
 pub(crate) type Socket = WebSocketStream<TcpStream>;
@@ -105,9 +105,13 @@ pub(crate) async fn connect(dial: &mut Dial) -> Result<Socket, String> {
 async fn connect_now(dial: &mut Dial) -> Result<Socket, String> {
     let tcp = TcpStream::connect(&dial.address).await.map_err(plain)?;
     tcp.set_nodelay(true).map_err(plain)?;
+    keepalive::watch(&tcp, None);
+    // The answers to a snapshot's pieces name records, by keys as long as they may be.
+    let keys = usize::try_from(dial.settings.limits.key_bytes).unwrap_or(usize::MAX / 2);
+    let most = 4 * HANDSHAKE_BYTES + keys;
     let config = WebSocketConfig::default()
-        .max_message_size(Some(4 * HANDSHAKE_BYTES))
-        .max_frame_size(Some(4 * HANDSHAKE_BYTES))
+        .max_message_size(Some(most))
+        .max_frame_size(Some(most))
         .write_buffer_size(0)
         .max_write_buffer_size(usize::MAX);
     let url = format!("ws://{}{}", dial.address, dial.path);
@@ -119,16 +123,16 @@ async fn connect_now(dial: &mut Dial) -> Result<Socket, String> {
 
 async fn shake_hands(dial: &mut Dial, socket: &mut Socket) -> Result<(), String> {
     let settings = Arc::clone(&dial.settings);
-    let hello = hello(&settings, dial.peer);
+    let hello = hello(&settings, dial.peer, dial.view.added());
     say(socket, &Handshake::Hello(hello.clone())).await?;
     let challenge = match hear(socket).await? {
         Handshake::Challenge(challenge) => challenge,
         other => return Err(turned_away(dial, other)),
     };
     judge_challenge(&settings, &hello, &challenge)?;
-    (dial.incarnation_known)(dial.peer, challenge.incarnation)?;
-    let secret = settings.secret.as_deref();
-    let proof = prove(secret, Prover::Dialler, &hello, &challenge.nonce, challenge.incarnation);
+    let Challenge { incarnation, added, .. } = challenge;
+    (dial.disk_known)(Disk { node: dial.peer, incarnation, added })?;
+    let proof = prove(settings.secret.as_deref(), Prover::Dialler, &hello, &challenge);
     say(socket, &Handshake::Proof(proof)).await?;
     match hear(socket).await? {
         Handshake::Welcome => Ok(()),
@@ -137,32 +141,31 @@ async fn shake_hands(dial: &mut Dial, socket: &mut Socket) -> Result<(), String>
 }
 
 /// A peer that knows this node under another disk has the last word: with its log and votes
-/// lost, this node must not take part (rule 11).
+/// lost, this node must not take part (rule 11). So has one that knows it as removed. But who
+/// hears a leader is a member, and refused by one that has not heard of that yet.
 fn turned_away(dial: &Dial, answer: Handshake) -> String {
-    match answer {
-        // Who was added again knows it, and who refuses it has not heard of that yet.
-        Handshake::Refused(refused) if refused.why == RefusedWhy::Incarnation && !added(dial) => {
-            fatal(
-                exit::WRONG_DATA_DIRECTORY,
-                format_args!("node {} refuses this node: {}", dial.peer, refused.reason),
-            )
-        }
-        Handshake::Refused(refused) if refused.why == RefusedWhy::Removed => fatal(
-            exit::REMOVED,
-            format_args!("node {} refuses this node: {}", dial.peer, refused.reason),
-        ),
-        Handshake::Refused(refused) => format!("refused: {}", refused.reason),
+    let refused = match answer {
+        Handshake::Refused(refused) => refused,
         Handshake::Hello(_)
         | Handshake::Challenge(_)
         | Handshake::Proof(_)
-        | Handshake::Welcome => "an answer out of turn".to_owned(),
+        | Handshake::Welcome => return "an answer out of turn".to_owned(),
+    };
+    let code = match refused.why {
+        RefusedWhy::Incarnation => Some(exit::WRONG_DATA_DIRECTORY),
+        RefusedWhy::Removed => Some(exit::REMOVED),
+        RefusedWhy::Version
+        | RefusedWhy::Cluster
+        | RefusedWhy::Node
+        | RefusedWhy::Secret
+        | RefusedWhy::Malformed => None,
+    };
+    if let Some(code) = code
+        && dial.stands_alone()
+    {
+        fatal(code, format_args!("node {} refuses this node: {}", dial.peer, refused.reason))
     }
-}
-
-/// Whether this node knows that it was added to a running cluster.
-fn added(dial: &Dial) -> bool {
-    let (_, membership) = dial.view.membership();
-    membership.member(dial.settings.id).is_some_and(|own| own.added > Index(0))
+    format!("refused: {}", refused.reason)
 }
 
 async fn say(socket: &mut Socket, message: &Handshake) -> Result<(), String> {

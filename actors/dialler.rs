@@ -2,11 +2,12 @@
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use quorate_core::types::NodeId;
 use quorate_core::wire::peer::{RAFT_PATH, SNAPSHOT_PATH};
 
-use crate::handshake::{Incarnations, judge_member};
+use crate::handshake::{Disk, Incarnations, judge_member};
 use crate::settings::Settings;
 use crate::view::View;
 
@@ -40,14 +41,39 @@ impl Dialler {
         let seed = settings.raft.seed ^ peer.0;
         let address = settings.dial.get(&peer).cloned().unwrap_or(address);
         let own = Arc::clone(&view);
-        let judge = move |node, incarnation| {
+        let judge = move |disk| {
             let (committed, membership) = view.membership();
             let mut known = incarnations.lock().unwrap_or_else(PoisonError::into_inner);
-            let judged = judge_member(&mut *known, committed, &membership, node, incarnation);
+            let judged = judge_member(&mut *known, committed, &membership, disk);
             judged.map_err(|refused| refused.reason)
         };
-        let (queued, incarnation_known) = (Arc::default(), Box::new(judge));
-        Dial { settings, view: own, peer, address, path, queued, incarnation_known, seed }
+        let since = Instant::now();
+        let (queued, disk_known) = (Arc::default(), Box::new(judge));
+        Dial { settings, view: own, peer, address, path, queued, disk_known, seed, since }
+    }
+}
+
+/// A leader that was heard within this time is one.
+const HEARD: Duration = Duration::from_secs(2);
+/// A node that joins is called on within this time, by a leader that knows it.
+const WELCOME: Duration = Duration::from_secs(10);
+
+impl Dial {
+    /// Whether no leader takes this node for a member.
+    pub(crate) fn stands_alone(&self) -> bool {
+        let hears = self.view.contact_age().is_some_and(|age| age < HEARD);
+        let waits = self.settings.joined && self.since.elapsed() < WELCOME;
+        !hears && !waits
+    }
+
+    /// Goes by the address that the members' list has now.
+    pub(crate) fn follow_address(&mut self) {
+        let (_, membership) = self.view.membership();
+        if let Some(member) = membership.member(self.peer)
+            && !self.settings.dial.contains_key(&self.peer)
+        {
+            self.address.clone_from(&member.peer);
+        }
     }
 }
 
@@ -65,8 +91,10 @@ pub struct Dial {
     pub address: String,
     /// Bytes handed to the connection and not yet written.
     pub queued: Arc<AtomicUsize>,
-    /// Says whether a peer's disk is the one known; see `judge_incarnation`.
-    pub incarnation_known: Box<dyn FnMut(NodeId, u64) -> Result<(), String> + Send>,
+    /// Says whether a peer's disk is the one known; see `judge_member`.
+    pub disk_known: Box<dyn FnMut(Disk) -> Result<(), String> + Send>,
     /// The seed of the pauses.
     pub seed: u64,
+    /// When dialling began.
+    pub since: Instant,
 }

@@ -40,7 +40,7 @@ pub fn nonce() -> Bytes {
 
 /// A dialler's introduction.
 #[must_use]
-pub fn hello(settings: &Settings, to: NodeId) -> PeerHello {
+pub fn hello(settings: &Settings, to: NodeId, added: Index) -> PeerHello {
     PeerHello {
         version: PROTOCOL_VERSION,
         cluster: settings.cluster.clone(),
@@ -48,6 +48,7 @@ pub fn hello(settings: &Settings, to: NodeId) -> PeerHello {
         from: settings.id,
         to,
         incarnation: settings.incarnation,
+        added,
         election_timeout_ms: crate::view::millis(settings.raft.election_timeout),
         address: settings.peer_advertise.clone(),
         nonce: nonce(),
@@ -63,13 +64,12 @@ pub fn prove(
     secret: Option<&[u8]>,
     prover: Prover,
     hello: &PeerHello,
-    nonce: &[u8],
-    incarnation: u64,
+    challenge: &Challenge,
 ) -> Bytes {
     let Some(secret) = secret else { return Bytes::new() };
     let mut mac =
         <Hmac<Sha256> as Mac>::new_from_slice(secret).expect("HMAC takes keys of any length");
-    mac.update(&transcript(prover, hello, nonce, incarnation));
+    mac.update(&transcript(prover, hello, challenge));
     Bytes::copy_from_slice(&mac.finalize().into_bytes())
 }
 
@@ -129,9 +129,29 @@ pub fn judge_hello(settings: &Settings, hello: &PeerHello) -> Result<(), Refused
     Ok(())
 }
 
-/// An acceptor's judgement of a proven dialler: whether it may take part under its id with its
-/// disk. Who is no member is let in: this node's membership may be an old one. Who was removed
-/// is not.
+/// Which disk a node comes with.
+#[derive(Clone, Copy, Debug)]
+pub struct Disk {
+    /// The node.
+    pub node: NodeId,
+    /// Its incarnation.
+    pub incarnation: u64,
+    /// The entry that added the node, as its own log says; 0 where it does not.
+    pub added: Index,
+}
+
+impl Disk {
+    /// Of who introduces itself.
+    #[must_use]
+    pub fn of(hello: &PeerHello) -> Self {
+        Self { node: hello.from, incarnation: hello.incarnation, added: hello.added }
+    }
+}
+
+/// A judgement of a proven peer: whether it may take part under its id with its disk. Who is no
+/// member is let in: this node's membership may be an old one. So is who was added again by an
+/// entry that this node lacks: it knows that from its own log, which a lost disk does not have,
+/// and it may lead, so that this node gets the entry from nobody else. Who was removed is not.
 ///
 /// # Errors
 /// Why it is turned away.
@@ -139,11 +159,10 @@ pub fn judge_member(
     known: &mut dyn Incarnations,
     committed: bool,
     membership: &Membership,
-    node: NodeId,
-    incarnation: u64,
+    Disk { node, incarnation, added }: Disk,
 ) -> Result<(), Refused> {
     if let Some(member) = membership.member(node) {
-        return judge_incarnation(known, node, member.added, incarnation);
+        return judge_incarnation(known, node, member.added.max(added), incarnation);
     }
     // One with a disk that is new here may have been added again, which this node need not know.
     if committed && membership.removed.contains(&node) && known.met(node, incarnation) {
@@ -198,13 +217,7 @@ pub fn judge_challenge(
     hello: &PeerHello,
     challenge: &Challenge,
 ) -> Result<(), String> {
-    let expected = prove(
-        settings.secret.as_deref(),
-        Prover::Acceptor,
-        hello,
-        &challenge.nonce,
-        challenge.incarnation,
-    );
+    let expected = prove(settings.secret.as_deref(), Prover::Acceptor, hello, challenge);
     if !proof_holds(&expected, &challenge.proof) {
         return Err(format!("node {} does not prove the shared secret", hello.to));
     }
@@ -226,4 +239,4 @@ pub fn refused(why: RefusedWhy, reason: String) -> Refused {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

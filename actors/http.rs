@@ -18,6 +18,7 @@ use crate::client_session::Shared;
 use crate::messages::{Proposal, Propose, Query, Question};
 use crate::reply::{Outcome, Reply};
 use crate::settings::Settings;
+use crate::space;
 
 mod backup;
 mod keys;
@@ -111,6 +112,7 @@ impl Web {
         op: &Op,
     ) -> Result<Success, Failure> {
         self.check_sizes(op)?;
+        space::refusal(&self.shared.view).map_or(Ok(()), Err)?;
         let (session, id) = params::idempotency(request)?;
         let Some(op) = WriteOp::from_op(op) else {
             return Err(Failure::new(ErrorCode::Internal, "not a write"));

@@ -3,21 +3,22 @@
 //! at once, a connection is cut. So neither listener can take from the other what it needs.
 
 use std::any::Any;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_rt::net::TcpStream;
 use actix_web::dev::Extensions;
-use rustix::net::{Shutdown, shutdown, sockopt};
+use socket2::SockRef;
 
+use crate::keepalive;
 use crate::settings::Queues;
 
 /// How many connections of peers may stand: a few for each member.
 const PEERS: usize = 128;
 /// How many clients over the limit are told so.
-const SPARE: usize = 64;
+const SPARE: usize = 16;
 
 /// The connections of a node.
 #[derive(Clone, Debug)]
@@ -65,11 +66,9 @@ impl Lines {
         let line = self.line(stream.local_addr().is_ok_and(|own| self.is_forpeers(own)));
         if line.is_cut() {
             log::debug!("node: cut connection {}, more than are let in", line.number);
-            let _ = shutdown(stream, Shutdown::Both);
-        } else if !line.of_peer {
-            // The kernel ends what a client does not take; no task of ours can see it there.
-            let millis = u32::try_from(self.0.patience.as_millis()).unwrap_or(u32::MAX);
-            let _ = sockopt::set_tcp_user_timeout(stream, millis);
+            let _ = SockRef::from(stream).shutdown(Shutdown::Both);
+        } else {
+            keepalive::watch(stream, (!line.of_peer).then_some(self.0.patience));
         }
         kept.insert(line);
     }

@@ -173,6 +173,8 @@ impl Collector for Now {
             ("raft_last_index", "The index of the last entry", status.last_index),
             ("raft_connected_followers", "Followers connected, on the leader", connected),
             ("log_size_bytes", "Bytes of the log on disk", status.log_bytes),
+            ("disk_free_bytes", "Bytes left on the disk of the data", status.free_bytes),
+            ("alarms", "What is wrong, 0 where nothing is", status.alarms.len() as u64),
             ("state_size_bytes", "Bytes of the state in memory", status.state_bytes),
             ("store_revision", "The store's revision", status.revision),
             ("store_keys", "Keys", status.keys),

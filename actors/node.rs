@@ -8,6 +8,7 @@
 //! | state (by choice) | StateMachineActor | briefly |
 //! | checkpoint | CheckpointActor | yes: for seconds |
 //! | snapshot | SnapshotActor, the tasks that send snapshots | briefly |
+//! | space | the gauge of the disk; looks every 200 ms | yes |
 //! | clock | nothing; wakes every 10 ms and sends a tick | yes: sleeps |
 
 use std::future::Future;
@@ -32,6 +33,7 @@ use crate::messages::{CountWaiting, Flush, HandOver, Stop};
 use crate::raft::RaftActor;
 use crate::server::{self, Parts};
 use crate::settings::Settings;
+use crate::space::FreeSpace;
 
 mod starting;
 
@@ -49,6 +51,8 @@ pub struct Start {
     pub checkpoints: Box<dyn CheckpointStore>,
     /// What it knows of the other members' disks.
     pub incarnations: Box<dyn Incarnations>,
+    /// How much space its disk has left.
+    pub disk: Box<dyn FreeSpace>,
 }
 
 /// Why a node does not start.
@@ -97,7 +101,7 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> Result<(), Nod
     let peers = listen("node.peer", &settings.peer_address)?;
     let peer_address = peers.local_addr().map_err(NodeError::Server)?;
     let lines = Lines::new(peer_address, &settings.queues);
-    let most = lines.most();
+    let most = lines.most().min(settings.queues.sockets);
     let starting = Arc::new(Mutex::new(Some(start)));
     let running: Arc<OnceLock<Running>> = Arc::default();
     let for_workers = Arc::clone(&running);

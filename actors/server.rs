@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::accept::{self, Acceptor};
 use crate::client_session::{ClientSessionActor, Shared};
-use crate::guard::{FrameLimit, guarded};
+use crate::guard::{Arriving, FrameLimit, guarded};
 use crate::http::{self, Web};
 use crate::lines::Line;
 use crate::messages::Close;
@@ -98,6 +98,8 @@ pub struct Parts {
     pub acceptor: Acceptor,
     /// The connections of clients.
     pub connections: Connections,
+    /// What they may have begun to send, all together.
+    pub arriving: Arriving,
 }
 
 /// The routes of both listeners; [`refusal`] keeps each to its own.
@@ -150,7 +152,7 @@ async fn upgrade(
         return Ok(overloaded(&why));
     }
     let most = client_message_bytes(settings);
-    let limit = FrameLimit::new(most);
+    let limit = FrameLimit::among(most, parts.arriving.clone());
     let body = guarded(&request, body, limit.clone()).await?;
     let (response, socket, stream) = actix_ws::handle(&request, body)?;
     let stream = stream.max_frame_size(most).aggregate_continuations().max_continuation_size(most);

@@ -122,6 +122,11 @@ async fn linger(mut stream: AggregatedMessageStream) {
 }
 
 fn oversized(limit: &FrameLimit) -> Option<(u16, String)> {
+    if limit.crowded() {
+        let text =
+            "too many unfinished messages are arriving here (limits.arriving_bytes): try again";
+        return Some((1013, text.to_owned()));
+    }
     let bytes = limit.exceeded()?;
     let most = limit.bytes();
     Some((1009, format!("a message of {bytes} bytes; the limit is {most}")))

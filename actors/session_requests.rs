@@ -12,6 +12,7 @@ use quorate_core::wire::client::{
 use crate::client_session::{ClientSessionActor, Shared, Standing};
 use crate::messages::{self, LeaseRead, Operation, Proposal, Propose, Query, Question, Read};
 use crate::reply::{Outcome, Reply};
+use crate::space;
 
 impl ClientSessionActor {
     pub(crate) fn take(&mut self, request: Request, batch: &mut Batch, ctx: &mut Context<Self>) {
@@ -51,6 +52,9 @@ impl ClientSessionActor {
             | Op::CompareAndSwap(_)
             | Op::Increment(_) => {
                 let Some(op) = WriteOp::from_op(&op) else { return };
+                if let Some(failure) = space::refusal(&self.shared.view) {
+                    return self.answer(id, Err(failure), ctx);
+                }
                 let value_bytes = self.shared.limits.value_bytes;
                 let command = Command::Write { session, id, acked, value_bytes, op };
                 self.kept_alive = Instant::now();

@@ -18,6 +18,8 @@ pub struct Settings {
     pub cluster_id: u64,
     /// The incarnation of this node's disk.
     pub incarnation: u64,
+    /// Whether it joined a cluster that was there.
+    pub joined: bool,
     /// The version of the binary.
     pub version: String,
     /// Where clients are served, `host:port`.
@@ -44,6 +46,8 @@ pub struct Settings {
     pub own_state_thread: bool,
     /// How long a leader that is told to stop tries to hand leadership over; zero: it does not.
     pub transfer_on_stop: Duration,
+    /// A leader with less space left than this on its disk refuses writes; 0: never.
+    pub min_free_bytes: u64,
     /// A sync that takes longer is worth a line.
     pub slow_sync: Duration,
 }
@@ -53,10 +57,14 @@ pub struct Settings {
 pub struct Queues {
     /// Sessions in the state.
     pub sessions: u64,
+    /// Sockets in all, whoever has them; beyond it none is accepted until one closes.
+    pub sockets: usize,
     /// Connections of clients.
     pub connections: usize,
     /// Connections of clients from one address.
     pub connections_per_address: usize,
+    /// Bytes of clients' messages that have not arrived whole, on all connections together.
+    pub arriving_bytes: u64,
     /// Bytes of replies that wait for a client's socket before its requests are no longer read.
     pub reply_bytes: usize,
     /// How long a client may take nothing of what is sent to it.
@@ -75,8 +83,10 @@ impl Default for Queues {
     fn default() -> Self {
         Self {
             sessions: 10_000,
+            sockets: 25_000,
             connections: 2_000,
             connections_per_address: 256,
+            arriving_bytes: 256 << 20,
             reply_bytes: 8 << 20,
             client_patience: Duration::from_secs(30),
             batch: 1_024,

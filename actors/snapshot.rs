@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
 use actix::prelude::*;
 use quorate_core::raft;
@@ -25,6 +26,9 @@ use crate::view::View;
 mod incoming;
 
 use incoming::{Receiving, Whole};
+
+/// How often a snapshot that comes in is looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// The actor of snapshots.
 pub struct SnapshotActor {
@@ -74,6 +78,10 @@ impl SnapshotActor {
 
 impl Actor for SnapshotActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_AGAIN, |actor, _| actor.forget_the_late());
+    }
 
     fn stopped(&mut self, _: &mut Self::Context) {
         if !self.view.stopping.load(Ordering::SeqCst) {
@@ -152,16 +160,20 @@ impl Handler<snapshot_lane::Ended> for SnapshotActor {
 impl Handler<Offered> for SnapshotActor {
     type Result = ();
     fn handle(&mut self, offer: Offered, _: &mut Self::Context) {
-        let Offered { from, position, records, reply } = offer;
-        let answer = self.answer_offer(from, position, records);
-        drop(reply.send(answer));
+        let answer = self.answer_offer(&offer);
+        drop(offer.reply.send(answer));
     }
 }
 
 impl Handler<PieceCame> for SnapshotActor {
     type Result = ();
-    fn handle(&mut self, PieceCame { from, bytes, reply }: PieceCame, _: &mut Self::Context) {
-        match self.take_piece(from, &bytes) {
+    fn handle(&mut self, piece: PieceCame, _: &mut Self::Context) {
+        let PieceCame { from, lane, bytes, reply } = piece;
+        if !self.comes_over(from, lane) {
+            let why = "a piece of a snapshot that was not offered".to_owned();
+            return drop(reply.send(SnapshotMessage::Refused(why)));
+        }
+        match self.take_piece(&bytes) {
             Ok(Some(last)) => drop(reply.send(SnapshotMessage::Next(last))),
             Ok(None) => self.whole(reply),
             Err(error) => {
@@ -182,7 +194,10 @@ impl Handler<Install> for SnapshotActor {
             let state = whole.state.point_in_time();
             below.checkpoint.do_send(Save { state, changes: None, install: true });
         } else if let Some(whole) = self.whole.take() {
-            drop(whole.reply.send(SnapshotMessage::Done));
+            // Either this node holds all of it, or it campaigns now and needs it later.
+            let has = position.index < self.view.raft().snapshot_floor;
+            let why = || SnapshotMessage::Refused("not now: this node campaigns".to_owned());
+            drop(whole.reply.send(if has { SnapshotMessage::Done } else { why() }));
         }
     }
 }

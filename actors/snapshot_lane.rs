@@ -1,6 +1,7 @@
 //! The connections that snapshots go over: one for each transfer, dialled by the sender. A few
 //! pieces are ahead of the answers, so that the wire is never idle and little is in memory.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +67,7 @@ pub async fn send(mut dial: Dial, state: Arc<StateMachine>, told: Told) {
     told.started.do_send(SnapshotStarted { peer, index });
     let mut failed = 0;
     while failed < ATTEMPTS {
+        dial.follow_address();
         match attempt(&mut dial, &state, &told).await {
             Ok(()) => {
                 // First here, so that raft can ask for the next one.
@@ -108,8 +110,8 @@ async fn transfer(
         SnapshotMessage::Done => return Ok(()),
         other => return Err(refusal(other)),
     };
-    let (mut ahead, mut done) = (0, false);
-    let mut sent_records = state.records_until(&after);
+    let (mut ahead, mut done) = (0_usize, false);
+    let mut sent_records = if after.is_empty() { 0 } else { state.records_until(&after) };
     loop {
         while ahead < AHEAD && !done {
             let chunk = state.chunk(&after, PIECE_BYTES);
@@ -123,7 +125,7 @@ async fn transfer(
         match hear(&mut socket).await? {
             SnapshotMessage::Next(_) => {
                 *progressed = true;
-                ahead -= 1;
+                ahead = ahead.checked_sub(1).ok_or("an answer out of turn")?;
             }
             SnapshotMessage::Done => return Ok(()),
             other => return Err(refusal(other)),
@@ -169,6 +171,7 @@ pub(crate) async fn receive(
     session: &mut Session,
     stream: &mut AggregatedMessageStream,
 ) -> String {
+    let lane = LANES.fetch_add(1, Ordering::Relaxed);
     while let Some(message) = stream.next().await {
         let bytes = match message {
             Ok(AggregatedMessage::Binary(bytes)) => bytes,
@@ -182,7 +185,7 @@ pub(crate) async fn receive(
             Err(error) => return error.to_string(),
         };
         let answer = match decode_snapshot(&bytes) {
-            Ok(message) => hand_over(from, snapshots, message),
+            Ok(message) => hand_over(from, lane, snapshots, message),
             Err(error) => return format!("a frame that does not decode: {error}"),
         };
         let Some(answer) = answer else { return "a message out of turn".to_owned() };
@@ -194,19 +197,23 @@ pub(crate) async fn receive(
     "connection lost".to_owned()
 }
 
+/// Numbers the connections that come in, so that a piece of one is not taken for another's.
+static LANES: AtomicU64 = AtomicU64::new(1);
+
 fn hand_over(
     from: NodeId,
+    lane: u64,
     snapshots: &Addr<SnapshotActor>,
     message: SnapshotMessage,
 ) -> Option<oneshot::Receiver<SnapshotMessage>> {
     let (reply, answer) = oneshot::channel();
     match message {
         SnapshotMessage::Offer { position, records } => {
-            snapshots.do_send(Offered { from, position, records, reply });
+            snapshots.do_send(Offered { from, position, records, lane, reply });
         }
         SnapshotMessage::Piece(bytes) => {
             let bytes: Bytes = bytes;
-            snapshots.do_send(PieceCame { from, bytes, reply });
+            snapshots.do_send(PieceCame { from, lane, bytes, reply });
         }
         SnapshotMessage::Next(_) | SnapshotMessage::Done | SnapshotMessage::Refused(_) => {
             return None;

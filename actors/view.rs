@@ -4,38 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quorate_core::kv::Summary;
 use quorate_core::raft::{Follower, RoleKind, Status};
-use quorate_core::types::{MemberRole, Membership, Moment, NodeId};
+use quorate_core::types::{Index, MemberRole, Membership, NodeId};
 use quorate_core::wire::client::{self, Leader, MemberInfo, PeerStatus, StateHash};
 
+pub use crate::clock::Clock;
 use crate::settings::Settings;
-
-/// A node's monotonic clock.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock(Instant);
-
-impl Clock {
-    /// A clock whose origin is now. Moments start at an hour, so that "a while ago" exists.
-    #[must_use]
-    pub fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    /// The moment it is.
-    #[must_use]
-    pub fn now(&self) -> Moment {
-        Moment(3_600_000_000) + self.0.elapsed()
-    }
-
-    /// How long it has run.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
+use crate::space::{LOW_SPACE, Space};
 
 /// What [`View::receiving`] is where no snapshot comes in.
 pub const NOT_RECEIVING: u64 = 101;
@@ -47,6 +25,8 @@ pub struct View {
     pub clock: Clock,
     /// Bytes of the log on disk.
     pub log_bytes: AtomicU64,
+    /// What is left of the disk.
+    pub space: Space,
     /// Bytes of the checkpoint on disk.
     pub checkpoint_bytes: AtomicU64,
     /// Snapshots on their way to others: how far each is, in percent.
@@ -64,10 +44,11 @@ pub struct View {
 impl View {
     /// A view of a node that starts.
     #[must_use]
-    pub fn new(clock: Clock, settings: &Settings, raft: Status) -> Self {
+    pub fn new(clock: Clock, settings: &Settings, raft: Status, space: Space) -> Self {
         Self {
             clock,
             log_bytes: AtomicU64::new(0),
+            space,
             checkpoint_bytes: AtomicU64::new(0),
             sending: Mutex::default(),
             receiving: AtomicU64::new(NOT_RECEIVING),
@@ -77,6 +58,11 @@ impl View {
             version: settings.version.clone(),
             raft: Mutex::new(raft),
         }
+    }
+
+    /// Looks how much space there is, which may block.
+    pub(crate) fn look_at_disk(&self) {
+        self.space.look(self.log_bytes.load(Ordering::Relaxed));
     }
 
     fn lock(&self) -> MutexGuard<'_, Status> {
@@ -136,6 +122,12 @@ impl View {
         self.lock().leader_contact.map(|contact| now.since(contact))
     }
 
+    /// The index of the entry that added this node, as its log says; 0 where it does not.
+    pub fn added(&self) -> Index {
+        let own = self.node();
+        self.lock().membership.member(own).map_or(Index(0), |member| member.added)
+    }
+
     /// The members, as rows of `members`.
     pub fn members(&self) -> Vec<MemberInfo> {
         member_rows(&self.lock().membership)
@@ -176,6 +168,8 @@ impl View {
     pub fn status(&self, summary: &Summary) -> client::Status {
         let raft = self.raft();
         let now = self.clock.now();
+        let log_bytes = self.log_bytes.load(Ordering::Relaxed);
+        let low = self.space.is_low(log_bytes).then(|| LOW_SPACE.to_owned());
         let followers = raft.followers.iter().map(|follower| PeerStatus {
             id: follower.id.0,
             address: peer_address(&raft, follower.id),
@@ -199,7 +193,9 @@ impl View {
             first_index: raft.first_index.0,
             last_index: raft.last_index.0.max(summary.applied.0),
             snapshot_index: raft.checkpoint_index.0,
-            log_bytes: self.log_bytes.load(Ordering::Relaxed),
+            log_bytes,
+            free_bytes: self.space.free_bytes(log_bytes),
+            alarms: low.into_iter().collect(),
             snapshot_bytes: self.checkpoint_bytes.load(Ordering::Relaxed),
             state_bytes: summary.state_bytes,
             revision: summary.revision,

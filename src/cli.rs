@@ -13,6 +13,7 @@ pub mod data;
 pub mod doctor;
 pub mod members;
 pub mod node;
+mod open_files;
 pub mod output;
 pub mod records;
 pub mod recover;

@@ -63,6 +63,7 @@ section!(
     /// The `[storage]` section.
     Storage, "storage" {
         log: text, segment_bytes: integer, preallocate_bytes: integer, sled_cache_bytes: integer,
+        min_free_bytes: integer,
     }
 );
 section!(
@@ -70,8 +71,8 @@ section!(
     Limits, "limits" {
         key_bytes: integer, value_bytes: integer, request_bytes: integer, window: integer,
         sessions: integer, connections: integer, connections_per_address: integer,
-        reply_bytes: integer, batch: integer, peer_queue_bytes: integer, http_requests: integer,
-        range_page_bytes: integer,
+        arriving_bytes: integer, reply_bytes: integer, batch: integer, peer_queue_bytes: integer,
+        http_requests: integer, range_page_bytes: integer,
     }
 );
 section!(

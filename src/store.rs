@@ -6,6 +6,7 @@ pub mod disk;
 pub mod logs;
 mod sled_db;
 pub mod sled_log;
+pub mod space;
 #[cfg(test)]
 mod tests;
 mod watermark;

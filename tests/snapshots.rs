@@ -127,16 +127,31 @@ async fn a_node_whose_log_is_gone_does_not_start_from_its_checkpoint() {
     all_trimmed(&cluster).await;
     cluster.kill(1);
     let log = cluster.dir.path().join("n1/log");
-    std::fs::remove_dir_all(&log).unwrap();
     // Its vote was in the log: it could vote a second time in the same term.
-    let node = std::process::Command::new(quorate())
-        .args(["node", "--id", "1", "--config"])
-        .arg(&cluster.config)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&node.stderr);
-    assert_eq!(node.status.code(), Some(76), "{text}");
-    assert!(text.contains("replace this node"), "{text}");
+    let refused = |what: &str| {
+        let node = std::process::Command::new(quorate())
+            .args(["node", "--id", "1", "--config"])
+            .arg(&cluster.config)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&node.stderr);
+        assert_eq!(node.status.code(), Some(76), "{what}: {text}");
+        assert!(text.contains("replace this node"), "{what}: {text}");
+    };
+    // One that joined a cluster has begun its log with nothing in it; the files were there.
+    let identity = cluster.dir.path().join("n1/identity.toml");
+    let began = std::fs::read_to_string(&identity).unwrap();
+    let joined = began.replace("joined = false", "joined = true");
+    assert_ne!(began, joined);
+    std::fs::write(&identity, joined).unwrap();
+    for file in std::fs::read_dir(&log).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    refused("a node that joined, without its log's files");
+    std::fs::write(&identity, began).unwrap();
+    refused("a node of the first start, without its log's files");
+    std::fs::remove_dir_all(&log).unwrap();
+    refused("without its log's directory");
 }
 
 #[tokio::test]

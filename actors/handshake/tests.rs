@@ -6,27 +6,28 @@ use super::*;
 use quorate_core::raft;
 
 #[derive(Default)]
-struct Memory(BTreeMap<NodeId, u64>);
+struct Memory(BTreeMap<(NodeId, Index), u64>);
 
 impl Incarnations for Memory {
-    fn known(&self, node: NodeId, _: Index) -> Option<u64> {
-        self.0.get(&node).copied()
+    fn known(&self, node: NodeId, added: Index) -> Option<u64> {
+        self.0.get(&(node, added)).copied()
     }
     fn met(&self, node: NodeId, incarnation: u64) -> bool {
-        self.0.get(&node) == Some(&incarnation)
+        self.0.iter().any(|((id, _), met)| *id == node && *met == incarnation)
     }
-    fn remember(&mut self, node: NodeId, _: Index, incarnation: u64) -> std::io::Result<()> {
-        self.0.insert(node, incarnation);
+    fn remember(&mut self, node: NodeId, added: Index, incarnation: u64) -> std::io::Result<()> {
+        self.0.insert((node, added), incarnation);
         Ok(())
     }
 }
 
-fn settings(id: u64, secret: Option<&[u8]>) -> Settings {
+pub(crate) fn settings(id: u64, secret: Option<&[u8]>) -> Settings {
     Settings {
         id: NodeId(id),
         cluster: "demo".into(),
         cluster_id: 7,
         incarnation: 100 + id,
+        joined: false,
         version: "0".into(),
         client_address: "127.0.0.1:1".into(),
         peer_address: "127.0.0.1:2".into(),
@@ -40,6 +41,7 @@ fn settings(id: u64, secret: Option<&[u8]>) -> Settings {
         web: crate::settings::Web::default(),
         metrics: true,
         own_state_thread: false,
+        min_free_bytes: 0,
         slow_sync: std::time::Duration::from_millis(100),
     }
 }
@@ -50,12 +52,12 @@ fn why(hello: &PeerHello) -> Option<RefusedWhy> {
 
 #[test]
 fn a_member_of_the_same_cluster_is_let_in() {
-    assert_eq!(why(&hello(&settings(2, None), NodeId(1))), None);
+    assert_eq!(why(&hello(&settings(2, None), NodeId(1), Index(0))), None);
 }
 
 #[test]
 fn each_difference_is_refused_by_its_own_reason() {
-    let good = hello(&settings(2, None), NodeId(1));
+    let good = hello(&settings(2, None), NodeId(1), Index(0));
     let other = |change: fn(&mut PeerHello)| {
         let mut hello = good.clone();
         change(&mut hello);
@@ -83,13 +85,13 @@ fn who_was_removed_is_told_so_and_who_is_not_known_yet_is_let_in() {
     let member = quorate_core::types::Member::voter(NodeId(2), "p", "c");
     let membership = Membership { removed: vec![NodeId(3)], ..Membership::of(vec![member]) };
     let mut why = |committed, node| {
-        let judged = judge_member(&mut memory, committed, &membership, NodeId(node), 5);
+        let judged = judge_member(&mut memory, committed, &membership, disk(node, 5, 0));
         judged.err().map(|refused| refused.why)
     };
     assert_eq!(why(true, 3), None, "with a disk that was never met it may have been added again");
     memory.remember(NodeId(3), Index(0), 5).unwrap();
     let mut why = |committed, node| {
-        let judged = judge_member(&mut memory, committed, &membership, NodeId(node), 5);
+        let judged = judge_member(&mut memory, committed, &membership, disk(node, 5, 0));
         judged.err().map(|refused| refused.why)
     };
     assert_eq!(why(true, 3), Some(RefusedWhy::Removed));
@@ -98,10 +100,37 @@ fn who_was_removed_is_told_so_and_who_is_not_known_yet_is_let_in() {
     assert_eq!(why(true, 2), None);
 }
 
+fn disk(node: u64, incarnation: u64, added: u64) -> Disk {
+    Disk { node: NodeId(node), incarnation, added: Index(added) }
+}
+
+#[test]
+fn who_was_added_again_is_let_in_by_one_that_has_not_heard_of_it_and_a_lost_disk_is_not() {
+    let mut memory = Memory::default();
+    let member = quorate_core::types::Member::voter(NodeId(2), "p", "c");
+    let membership = Membership::of(vec![member]);
+    let mut why = |disk| {
+        let judged = judge_member(&mut memory, true, &membership, disk);
+        judged.err().map(|refused| refused.why)
+    };
+    assert_eq!(why(disk(2, 5, 0)), None);
+    assert_eq!(why(disk(2, 6, 0)), Some(RefusedWhy::Incarnation), "it is empty, and knows nothing");
+    assert_eq!(why(disk(2, 6, 57)), None, "its log says that it was added again");
+    assert_eq!(why(disk(2, 7, 57)), Some(RefusedWhy::Incarnation), "lost again");
+    assert_eq!(why(disk(2, 5, 0)), None, "an old membership knows it by its old disk");
+}
+
 #[test]
 fn a_proof_holds_only_with_the_same_secret_and_side() {
-    let hello = hello(&settings(2, Some(b"one")), NodeId(1));
-    let proof = |secret, prover| prove(secret, prover, &hello, b"nonce", 101);
+    let hello = hello(&settings(2, Some(b"one")), NodeId(1), Index(0));
+    let challenge = Challenge {
+        incarnation: 101,
+        added: Index(0),
+        election_timeout_ms: 500,
+        nonce: Bytes::from_static(b"nonce"),
+        proof: Bytes::new(),
+    };
+    let proof = |secret, prover| prove(secret, prover, &hello, &challenge);
     let good = proof(Some(b"one".as_slice()), Prover::Dialler);
     assert!(proof_holds(&good, &proof(Some(b"one"), Prover::Dialler)));
     assert!(!proof_holds(&good, &proof(Some(b"two"), Prover::Dialler)));
@@ -113,12 +142,17 @@ fn a_proof_holds_only_with_the_same_secret_and_side() {
 #[test]
 fn a_challenge_without_the_secret_is_not_followed() {
     let dialler = settings(2, Some(b"one"));
-    let hello = hello(&dialler, NodeId(1));
-    let challenge = |secret| Challenge {
-        incarnation: 101,
-        election_timeout_ms: 500,
-        nonce: Bytes::from_static(b"n"),
-        proof: prove(secret, Prover::Acceptor, &hello, b"n", 101),
+    let hello = hello(&dialler, NodeId(1), Index(0));
+    let challenge = |secret| {
+        let mut challenge = Challenge {
+            incarnation: 101,
+            added: Index(0),
+            election_timeout_ms: 500,
+            nonce: Bytes::from_static(b"n"),
+            proof: Bytes::new(),
+        };
+        challenge.proof = prove(secret, Prover::Acceptor, &hello, &challenge);
+        challenge
     };
     assert!(judge_challenge(&dialler, &hello, &challenge(Some(b"one".as_slice()))).is_ok());
     assert!(judge_challenge(&dialler, &hello, &challenge(None)).is_err());

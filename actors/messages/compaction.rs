@@ -80,6 +80,8 @@ pub struct Offered {
     pub position: Position,
     /// How many records it has.
     pub records: u64,
+    /// The number of the connection, on which its pieces come.
+    pub lane: u64,
     /// Who waits for the answer.
     pub reply: oneshot::Sender<SnapshotMessage>,
 }
@@ -90,6 +92,8 @@ pub struct Offered {
 pub struct PieceCame {
     /// Who sent it.
     pub from: NodeId,
+    /// The number of the connection on which it came.
+    pub lane: u64,
     /// The piece.
     pub bytes: Bytes,
     /// Who waits for the answer.

@@ -16,6 +16,7 @@ use crate::accept::Acceptor;
 use crate::checkpoint::{self, CheckpointActor};
 use crate::client_session::Shared;
 use crate::dialler::Dialler;
+use crate::guard::Arriving;
 use crate::handshake::Incarnations;
 use crate::log_store::{self, LogStoreActor};
 use crate::messages::Tick;
@@ -25,6 +26,7 @@ use crate::raft::{Below, RaftActor, Roads};
 use crate::server::{Connections, Parts};
 use crate::settings::Settings;
 use crate::snapshot::{self, SnapshotActor};
+use crate::space::{self, Space};
 use crate::state_machine::{self, StateMachineActor};
 use crate::view::{Clock, View};
 
@@ -36,8 +38,10 @@ pub(super) fn start_actors(start: Start) -> Running {
     let node = raft::Node::new(settings.raft.clone(), start.boot, now);
     let status = node.status();
     let members = status.membership.members.clone();
-    let view = Arc::new(View::new(clock, &settings, status));
+    let space = Space::new(start.disk, settings.min_free_bytes);
+    let view = Arc::new(View::new(clock, &settings, status, space));
     let metrics = Metrics::default();
+    space::start(&view);
     let incarnations: Arc<Mutex<dyn Incarnations>> =
         Arc::new(Mutex::new(Shelf(start.incarnations)));
     let tick_waits = Arc::new(AtomicBool::new(false));
@@ -85,7 +89,9 @@ pub(super) fn start_actors(start: Start) -> Running {
         complained: Arc::default(),
     };
     let connections = Connections::default();
-    Running { raft, log_store, parts: Parts { settings, shared, acceptor, connections } }
+    let arriving = Arriving::new(settings.queues.arriving_bytes);
+    let parts = Parts { settings, shared, acceptor, connections, arriving };
+    Running { raft, log_store, parts }
 }
 
 /// A boxed `Incarnations` behind a mutex.

@@ -208,6 +208,8 @@ impl Handler<Installed> for RaftActor {
     type Result = ();
     fn handle(&mut self, installed: Installed, ctx: &mut Self::Context) {
         self.sessions = installed.sessions;
+        // It is a checkpoint, too.
+        self.answer_checkpoints();
         self.absorb(Input::Installed { position: installed.position }, ctx);
     }
 }

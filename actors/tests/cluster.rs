@@ -144,3 +144,46 @@ async fn close_code(socket: &mut Socket) -> u16 {
         }
     }
 }
+
+/// A leader whose disk is nearly full refuses writes, and nothing else.
+#[tokio::test]
+async fn a_leader_that_is_low_on_space_refuses_writes_until_there_is_more() {
+    let nodes = cluster(1);
+    let (mut socket, session) = at_leader(&nodes).await;
+    assert!(socket.ask(1, put("a", "1")).await.is_ok());
+    nodes[0].free.store(1_000_000, Ordering::SeqCst);
+    let mut id = 1;
+    let mut write = async |socket: &mut Socket| {
+        id += 1;
+        socket.ask(id, put("a", "2")).await
+    };
+    let refused = loop {
+        match write(&mut socket).await {
+            Ok(_) => tokio::task::yield_now().await,
+            Err(failure) => break failure,
+        }
+    };
+    assert!(refused.starts_with("overloaded: node 1 has 0 MiB of disk left"), "{refused}");
+    assert!(socket.ask(100_000, get("a", Consistency::Linearizable)).await.is_ok());
+    // A session can be resumed, and one can be made: whoever wants to read needs one.
+    for session in [Some(session), None] {
+        assert!(Socket::connect(&nodes[0].client).await.hello(session).await.is_ok());
+    }
+    // Not before there is an eighth more.
+    nodes[0].free.store(1_100_000, Ordering::SeqCst);
+    let mut asked = 200_000;
+    loop {
+        asked += 1;
+        match socket.ask(asked, Op::Status).await.unwrap() {
+            Success::Status(status) if status.free_bytes == 1_100_000 => {
+                break assert_eq!(status.alarms, ["low_space"]);
+            }
+            _ => tokio::task::yield_now().await,
+        }
+    }
+    assert!(write(&mut socket).await.is_err());
+    nodes[0].free.store(1_300_000, Ordering::SeqCst);
+    while write(&mut socket).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}

@@ -10,7 +10,7 @@ use quorate_core::wal::{Identity, Options};
 use super::args::Common;
 use super::connect::endpoints;
 use super::output::{Failed, exit, print_line};
-use super::status::{Answer, ask_all, leader};
+use super::status::{Answer, ask_all, leader, low_space};
 use crate::store::checkpoint::SledCheckpoints;
 use crate::store::data_dir::DataDir;
 use crate::store::logs;
@@ -129,6 +129,7 @@ pub async fn cluster(common: &Common) -> Result<(), Failed> {
             peer.id, peer.address
         ));
     }
+    bad.extend(answers.iter().filter_map(|answer| low_space(answer.status.as_deref().ok()?)));
     for peer in leads.peers.iter().filter(|peer| peer.state.starts_with("snapshot")) {
         print_line(format_args!("n{} is getting a snapshot ({})", peer.id, peer.state))?;
     }

@@ -225,12 +225,14 @@ pub async fn leadership(common: &Common, command: Option<&LeaderCommand>) -> Res
         let client = builder(common)?.sessionless(true).connect().await?;
         let to = NodeId(to.unwrap_or(0));
         call(&client, Admin::TransferLeadership { to }).await?;
+        // It is given up and not taken over yet: for a moment nobody leads.
         let started = Instant::now();
-        while started.elapsed() < timeout && (common.json() || common.verbose) {
+        while started.elapsed() < timeout {
             let answers = ask_all(&addresses, timeout).await;
             if leader(&answers).is_some_and(|status| to.0 == 0 || status.node == to.0) {
-                break;
+                return tell_leader(common, &answers);
             }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     let answers = ask_all(&addresses, timeout).await;

@@ -11,12 +11,14 @@ use quorate_core::store::{LogStore, StoreError};
 use quorate_core::types::{Index, Membership, NodeId};
 use quorate_core::wal::{Identity, Options, Recovered};
 
+use super::open_files;
 use super::output::{Failed, exit};
 use super::settings::{cluster_id, membership, settings};
 use crate::config::{Config, Node};
 use crate::store::checkpoint::{CheckpointError, SledCheckpoints};
 use crate::store::data_dir::{DataDir, DataDirError, Wanted};
 use crate::store::logs;
+use crate::store::space::FileSystem;
 
 /// How long a node that joins goes on asking, and how often: the others may be starting, too.
 const JOIN_TIME: Duration = Duration::from_secs(60);
@@ -31,11 +33,13 @@ pub fn prepare(config: &Config, node: &Node, join: &[String]) -> Result<Start, F
     let first = membership(config);
     let wanted = wanted(config, node, &first, join)?;
     let mut data = DataDir::open(&node.data_dir, &wanted).map_err(|error| not_opened(&error))?;
-    let settings = settings(config, node, &data);
+    let disk = Box::new(FileSystem::of(&node.data_dir));
+    let mut settings = settings(config, node, &data);
+    open_files::fit(&mut settings.queues);
     let (checkpoints, state) = open_checkpoints(config, node)?;
     let (log_store, boot) = recover(config, node, &mut data, first, &state)?;
     let (checkpoints, incarnations) = (Box::new(checkpoints), Box::new(Known(data)));
-    Ok(Start { settings, boot, log_store, state, checkpoints, incarnations })
+    Ok(Start { settings, boot, log_store, state, checkpoints, incarnations, disk })
 }
 
 /// Whose directory it must be; a new one of a node that joins is of the cluster that it joins.
@@ -165,13 +169,17 @@ fn recover(
     let started = Instant::now();
     let identity =
         Identity { cluster: data.cluster_id(), node: node.id, incarnation: data.incarnation() };
-    let had_log = node.data_dir.join("log").exists();
+    // A node that joined may have begun a log in vain; one that is gone was begun.
+    let had_log = logs::kept_in(&node.data_dir).is_some();
+    if data.initialized() && !had_log {
+        return Err(lost(node));
+    }
     let (mut log, recovered) = open_log(config, node, identity)?;
     tell_torn(&recovered);
     let nothing = recovered.entries.is_empty() && recovered.base.index == Index(0);
     let empty = nothing && state.applied() == Index(0);
     // A checkpoint does not replace the log: the vote and what was acknowledged since are lost.
-    if nothing && data.initialized() && !(data.joined() && had_log) {
+    if nothing && data.initialized() && !data.joined() {
         return Err(lost(node));
     }
     let boot = if empty && !data.joined() {

@@ -41,6 +41,7 @@ pub fn settings(config: &Config, node: &Node, data: &DataDir) -> Settings {
         cluster: config.cluster.name.clone(),
         cluster_id: data.cluster_id(),
         incarnation: data.incarnation(),
+        joined: data.joined(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         client_address: node.client.clone(),
         peer_address: node.peer.clone(),
@@ -58,6 +59,7 @@ pub fn settings(config: &Config, node: &Node, data: &DataDir) -> Settings {
         metrics: config.metrics.enabled,
         own_state_thread: config.runtime.state_machine == "own",
         transfer_on_stop: Duration::from_millis(config.raft.transfer_on_stop_ms),
+        min_free_bytes: config.storage.min_free_bytes,
         slow_sync: Duration::from_millis(config.log.slow_sync_ms),
     }
 }
@@ -79,6 +81,7 @@ fn queues(config: &Config) -> Queues {
         sessions: limits.sessions,
         connections: size(limits.connections),
         connections_per_address: size(limits.connections_per_address),
+        arriving_bytes: limits.arriving_bytes.max(4 * limits.request_bytes),
         reply_bytes: size(limits.reply_bytes),
         batch: size(limits.batch),
         peer_queue_bytes: size(limits.peer_queue_bytes),

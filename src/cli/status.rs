@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use quorate_actors::space::LOW_SPACE;
 use quorate_client::Client;
 use quorate_core::wire::client::{Op, PeerStatus, Status, Success};
 use serde_json::json;
@@ -158,10 +159,7 @@ fn print_table(answers: &[Answer], leader: Option<&Status>) -> Result<(), Failed
         print_line(line.trim())?;
     }
     print_line(hashes(answers))?;
-    if let Some(warning) = warning(answers, leader) {
-        print_line(warning)?;
-    }
-    Ok(())
+    warnings(answers, leader).into_iter().try_for_each(print_line)
 }
 
 fn row(
@@ -248,9 +246,29 @@ fn hashes(answers: &[Answer]) -> String {
     }
 }
 
-fn warning(answers: &[Answer], leader: Option<&Status>) -> Option<String> {
+fn warnings(answers: &[Answer], leader: Option<&Status>) -> Vec<String> {
     let total = answers.len();
     let up = answers.iter().filter(|answer| answer.status.is_ok()).count();
-    (leader.is_some() && total > 1 && up == total / 2 + 1 && up < total)
-        .then(|| format!("! {up} of {total} voters up: the next failure stops writes"))
+    let mut warnings = Vec::new();
+    if leader.is_some() && total > 1 && up == total / 2 + 1 && up < total {
+        warnings.push(format!("! {up} of {total} voters up: the next failure stops writes"));
+    }
+    let statuses = answers.iter().filter_map(|answer| answer.status.as_deref().ok());
+    warnings.extend(statuses.filter_map(low_space).map(|text| format!("! {text}")));
+    warnings
+}
+
+/// What a node's alarm about its disk means.
+#[must_use]
+pub fn low_space(status: &Status) -> Option<String> {
+    let low = status.alarms.iter().any(|alarm| alarm == LOW_SPACE);
+    low.then(|| {
+        let (node, left) = (status.node, status.free_bytes >> 20);
+        let means = if status.role == "leader" {
+            "it refuses writes: free some space there, or run: quorate leader transfer"
+        } else {
+            "it would refuse writes as a leader: free some space there"
+        };
+        format!("n{node} has {left} MiB of disk left, less than storage.min_free_bytes; {means}")
+    })
 }

@@ -110,7 +110,24 @@ impl Check<'_> {
                 "a file is not made longer than a segment".to_owned(),
             );
         }
+        self.space();
         self.name();
+    }
+
+    /// What is kept free has to hold what was accepted and is not on the disk yet.
+    fn space(&mut self) {
+        let (free, waits) =
+            (self.number("storage.min_free_bytes"), self.number("raft.uncommitted_bytes"));
+        if free > 0 && free < 2 * waits {
+            let what = format!(
+                "storage.min_free_bytes = {free} is little beside raft.uncommitted_bytes = {waits}"
+            );
+            let help = format!(
+                "the disk could be full before what was accepted is stored; use at least {}",
+                2 * waits
+            );
+            self.warn(self.source.name.to_owned(), what, &help);
+        }
     }
 
     fn name(&mut self) {

@@ -166,6 +166,11 @@ pub const KEYS: &[Key] = &[
         int(64 * MIB, MIB, 64 * GIB, "bytes"),
         "How much memory sled, which keeps the checkpoints, may use for its cache.",
     ),
+    key(
+        "storage.min_free_bytes",
+        int(256 * MIB, 0, u64::MAX, "bytes"),
+        "A leader whose data directory has less space left than this refuses writes, as `overloaded`, before the disk is full; reads go on, and writes come back by themselves once there is an eighth more. It has to hold what was accepted and not stored yet (raft.uncommitted_bytes), and twice a checkpoint's changes. 0 never refuses: then a full disk ends the node.",
+    ),
     key("limits.key_bytes", int(4_096, 1, 64 * KIB, "bytes"), "The longest key."),
     key(
         "limits.value_bytes",
@@ -196,6 +201,11 @@ pub const KEYS: &[Key] = &[
         "limits.connections_per_address",
         int(256, 1, 100_000, "connections"),
         "How many connections with a session may come from one address.",
+    ),
+    key(
+        "limits.arriving_bytes",
+        int(256 * MIB, MIB, 64 * GIB, "bytes"),
+        "How many bytes of clients' messages may be arriving and not be whole yet, on all connections together; beyond it a connection that begins a message of more than 64 KiB is ended (close code 1013). At least four requests.",
     ),
     key(
         "limits.reply_bytes",
@@ -296,7 +306,6 @@ pub const LATER: &[&str] = &[
     "storage.quota_warn_percent",
     "storage.history_ms",
     "storage.history_bytes",
-    "storage.min_free_bytes",
     "limits.txn_ops",
     "limits.range_page_entries",
     "limits.watches_per_session",

@@ -68,6 +68,16 @@ fn the_shipped_file_holds_the_defaults_also_when_all_is_uncommented() {
 }
 
 #[test]
+fn little_free_space_is_a_warning() {
+    let warned = |bytes: u64| {
+        let (_, warnings) = parse(&format!("{GOOD}[storage]\nmin_free_bytes = {bytes}\n")).unwrap();
+        warnings.iter().map(ToString::to_string).collect::<String>()
+    };
+    assert!(warned(1 << 20).contains("use at least 33554432"), "{}", warned(1 << 20));
+    assert_eq!((warned(0), warned(32 << 20)), (String::new(), String::new()));
+}
+
+#[test]
 fn file_then_environment_then_flag() {
     let file = format!("{GOOD}[raft]\nheartbeat_ms = 90\n");
     let env = [("QUORATE__RAFT__HEARTBEAT_MS", "80"), ("QUORATE_NODE_CLIENT", "127.0.0.1:9")];

@@ -58,6 +58,30 @@ mutants! {
     TransferForgetsWhoWaits,
     /// The target is told to campaign before it holds the leader's log (B11.2).
     TransferDoesNotWait,
+    // Memberships in the log.
+    /// A membership counts only once it is committed (B10.4).
+    MembershipTakesEffectOnCommit,
+    /// A membership that a new leader removes from the log stays in effect (C-44).
+    RemovedMembershipStays,
+    /// After a snapshot the members are those of the log that it replaced (C-44).
+    SnapshotKeepsTheOldMembers,
+    /// A change is completed before its joint membership is committed (B10.5).
+    JointIsLeftUncommitted,
+    /// A leader that was removed leads on (B10.7).
+    RemovedLeaderStays,
+    /// What a leader knows of a member's log outlives the member's removal (C-23).
+    ProgressOutlivesItsIncarnation,
+    // Leases.
+    /// A leader answers under its lease while and after it hands leadership over (B6.10).
+    LeaseSurvivesATransfer,
+    /// A lease is as long as nobody is elected by the leader's own clock (B6.9).
+    LeaseIgnoresItsMargin,
+    /// A lease counts from when its round was answered (C-28).
+    LeaseCountsFromTheAnswer,
+    /// A voter that starts again has forgotten that it promised to elect nobody (C-28).
+    PromiseEndsWithTheProcess,
+    /// A voter that loses its leader's connection forgets what it promised (C-28).
+    PromiseEndsWithTheConnection,
     // Trimming the log.
     /// A log that began anew behind a snapshot is read as if it had not.
     WalResetIsNotReplayed,

@@ -73,6 +73,9 @@ pub trait CheckpointStore: Send {
     /// The disk's error; fatal, and the store is of no more use.
     fn save(&mut self, state: &StateMachine, changes: Option<Changes>) -> Result<(), StoreError>;
 
+    /// About how many bytes `save` would write: what must be free for it.
+    fn room(&self, state: &StateMachine, changes: Option<&Changes>) -> u64;
+
     /// The bytes that it occupies on disk.
     fn bytes(&self) -> u64;
 }

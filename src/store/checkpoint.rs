@@ -39,7 +39,7 @@ use quorate_core::store::{CheckpointStore, StoreError};
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::pieces::{Reader, Unreadable, Writer};
-use super::sled_db::{Db, NotOpened, quietly};
+use super::sled_db::{Db, NotOpened, SEGMENT_BYTES, quietly};
 
 /// Changes of so many bytes are kept, also where the state is smaller.
 const LEAST_CHANGES: u64 = 4 << 20;
@@ -178,6 +178,11 @@ impl SledCheckpoints {
         Ok(())
     }
 
+    /// Whether the next checkpoint may be a run of changes.
+    fn takes_changes(&self) -> bool {
+        self.current.generation > 0 && self.changed < self.whole.max(LEAST_CHANGES)
+    }
+
     /// Writes what changed as one more run.
     fn save_changes(&mut self, state: &StateMachine, changes: Changes) -> Result<(), StoreError> {
         let next = Current { runs: self.current.runs + 1, ..self.current };
@@ -227,15 +232,24 @@ impl SledCheckpoints {
 impl CheckpointStore for SledCheckpoints {
     fn save(&mut self, state: &StateMachine, changes: Option<Changes>) -> Result<(), StoreError> {
         match changes {
-            Some(changes)
-                if self.current.generation > 0 && self.changed < self.whole.max(LEAST_CHANGES) =>
-            {
-                self.save_changes(state, changes)?;
-            }
+            Some(changes) if self.takes_changes() => self.save_changes(state, changes)?,
             Some(_) | None => self.save_all(state)?,
         }
         self.bytes = self.db.bytes()?;
         Ok(())
+    }
+
+    /// The whole state, or as many records of the usual size as changed; and what sled rounds up.
+    fn room(&self, state: &StateMachine, changes: Option<&Changes>) -> u64 {
+        let all = state.summary();
+        let written = match changes {
+            Some(changes) if self.takes_changes() => {
+                let usual = all.state_bytes / (all.keys + all.sessions).max(1);
+                changes.noted().saturating_mul(usual).min(all.state_bytes)
+            }
+            Some(_) | None => all.state_bytes,
+        };
+        written + SEGMENT_BYTES as u64
     }
 
     fn bytes(&self) -> u64 {

@@ -5,7 +5,7 @@
 //! * Its `flush` ends in `sync_file_range` on Linux, which empties no disk's cache and writes no
 //!   file's size. [`Db::sync`] therefore ends with an `fdatasync` of sled's file of our own.
 //! * What is larger than a quarter of a segment goes into files that it never syncs. Segments
-//!   are 8 MiB, and no value should be longer than [`PIECE`].
+//!   are [`SEGMENT_BYTES`], and no value should be longer than [`PIECE`].
 
 use std::fs::File;
 use std::io;
@@ -17,6 +17,9 @@ use quorate_core::store::StoreError;
 
 /// The longest value that sled is given.
 pub(super) const PIECE: usize = 32 << 10;
+
+/// sled's file grows by so much at a time.
+pub(super) const SEGMENT_BYTES: usize = 8 << 20;
 
 /// An opened database.
 pub(super) struct Db {
@@ -40,7 +43,7 @@ impl Db {
         let config = sled::Config::new()
             .path(path)
             .cache_capacity(cache_bytes)
-            .segment_size(8 << 20)
+            .segment_size(SEGMENT_BYTES)
             // Only the thread that flushes collects segments that are free.
             .flush_every_ms(Some(1_000));
         let db = config.open().map_err(|error| NotOpened::of(path, error))?;

@@ -11,6 +11,7 @@
 //! * [`proxy`]: relays whole websocket frames, and delays, loses, doubles, holds or spoils them.
 //! * [`disk`]: makes syncs and writes of one process fail or wait, and shifts its wall clock.
 //! * [`plan`] and [`nemesis`]: faults as data, and what carries them out.
+//! * [`bare`]: a client that behaves as no client should, and what a process takes of the machine.
 //! * [`workload`] and [`judge`]: what clients did and were told, and whether that can be.
 //!
 //! Used by the tests beside it and by the examples; the simulator does the same in one process and
@@ -21,6 +22,7 @@
     reason = "whatever cannot go on ends the test with the reason"
 )]
 
+pub mod bare;
 pub mod cluster;
 pub mod course;
 pub mod disk;

@@ -35,6 +35,7 @@ async fn introduce(node: &Node, from: u64, address: &str) -> Result<Guest, Strin
         from: NodeId(from),
         to: NodeId(1),
         incarnation: from,
+        added: Default::default(),
         election_timeout_ms: 500,
         address: address.to_owned(),
         nonce: nonce(),
@@ -46,8 +47,7 @@ async fn introduce(node: &Node, from: u64, address: &str) -> Result<Guest, Strin
         Handshake::Refused(refused) => return Err(refused.reason),
         other => panic!("{other:?}"),
     };
-    let (nonce, incarnation) = (&challenge.nonce, challenge.incarnation);
-    let proof = prove(Some(SECRET), Prover::Dialler, &hello, nonce, incarnation);
+    let proof = prove(Some(SECRET), Prover::Dialler, &hello, &challenge);
     guest.send(say(&Handshake::Proof(proof))).await.unwrap();
     assert!(matches!(hear(&mut guest).await, Handshake::Welcome));
     Ok(guest)

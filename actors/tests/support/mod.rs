@@ -14,6 +14,7 @@ use futures_util::{SinkExt, StreamExt};
 use quorate_actors::handshake::Incarnations;
 use quorate_actors::node::{self, Start};
 use quorate_actors::settings::{Queues, Settings, Web};
+use quorate_actors::space::FreeSpace;
 use quorate_core::kv::{Changes, StateMachine};
 use quorate_core::raft::{self, Boot};
 use quorate_core::store::{CheckpointStore, LogStore, StoreError};
@@ -89,8 +90,24 @@ impl CheckpointStore for Forgetful {
     fn save(&mut self, _: &StateMachine, _: Option<Changes>) -> Result<(), StoreError> {
         Ok(())
     }
+    fn room(&self, _: &StateMachine, _: Option<&Changes>) -> u64 {
+        0
+    }
     fn bytes(&self) -> u64 {
         0
+    }
+}
+
+/// Space that a test gives and takes.
+#[derive(Debug)]
+struct Left(Arc<AtomicU64>);
+
+impl FreeSpace for Left {
+    fn free_bytes(&self) -> std::io::Result<u64> {
+        Ok(self.0.load(Ordering::SeqCst))
+    }
+    fn place(&self) -> String {
+        "memory".into()
     }
 }
 
@@ -118,6 +135,8 @@ pub(crate) struct Node {
     pub(crate) client: String,
     pub(crate) peer: String,
     pub(crate) disk: Arc<Platter>,
+    /// Bytes left on its disk.
+    pub(crate) free: Arc<AtomicU64>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -156,6 +175,7 @@ fn start(member: &Member, membership: &Membership, bounds: fn(&mut Queues)) -> N
         cluster: "test".into(),
         cluster_id: 7,
         incarnation: member.id.0,
+        joined: false,
         version: "0".into(),
         client_address: member.client.clone(),
         peer_address: member.peer.clone(),
@@ -169,10 +189,12 @@ fn start(member: &Member, membership: &Membership, bounds: fn(&mut Queues)) -> N
         web: Web { http: true, ..Web::default() },
         metrics: true,
         own_state_thread: member.id.0 == 2,
+        min_free_bytes: 1 << 20,
         slow_sync: Duration::from_secs(1),
     };
     let log_store = Memory::default();
     let disk = Arc::clone(&log_store.disk);
+    let free = Arc::new(AtomicU64::new(u64::MAX));
     let start = Start {
         settings,
         boot: Boot::first(membership.clone()),
@@ -180,6 +202,7 @@ fn start(member: &Member, membership: &Membership, bounds: fn(&mut Queues)) -> N
         state: StateMachine::new(),
         checkpoints: Box::new(Forgetful),
         incarnations: Box::new(Known::default()),
+        disk: Box::new(Left(Arc::clone(&free))),
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {
@@ -190,6 +213,7 @@ fn start(member: &Member, membership: &Membership, bounds: fn(&mut Queues)) -> N
         client: member.client.clone(),
         peer: member.peer.clone(),
         disk,
+        free,
         stop: Some(stop),
         thread: Some(thread),
     }

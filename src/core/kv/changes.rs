@@ -58,6 +58,10 @@ impl<T: Ord> Names<T> {
         }
     }
 
+    fn noted(&self) -> usize {
+        self.parts.iter().map(|part| part.noted.len()).sum()
+    }
+
     /// All of them, in order, each once.
     fn sorted(self) -> Vec<T> {
         let mut all: Vec<T> = self.parts.into_iter().flat_map(|part| part.noted).collect();
@@ -79,6 +83,12 @@ impl Changes {
 
     pub(super) fn reply(&mut self, session: u64, id: u64) {
         self.replies.note((session, id), session.wrapping_add(id));
+    }
+
+    /// How many names were noted; some of them may be the same.
+    #[must_use]
+    pub fn noted(&self) -> u64 {
+        (self.keys.noted() + self.sessions.noted() + self.replies.noted()) as u64
     }
 
     /// The names of the records to look at, in order, each once; the header's is among them.

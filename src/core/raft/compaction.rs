@@ -195,7 +195,9 @@ impl Node {
             self.out.truncate_from = None;
             self.out.reset = Some(position);
         }
-        self.log.set_base_membership(membership);
+        if !mutant!(SnapshotKeepsTheOldMembers) {
+            self.log.set_base_membership(membership);
+        }
         self.commit = self.commit.max(position.index);
         self.applying.jump(position.index);
         self.compaction.checkpoint = self.compaction.checkpoint.max(position.index);

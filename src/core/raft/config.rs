@@ -78,7 +78,8 @@ impl Config {
     /// How long a lease lasts from the moment at which its round was sent.
     #[must_use]
     pub fn lease(&self) -> Duration {
-        let percent = 100u32.saturating_sub(self.lease_margin_percent);
+        let margin = if mutant!(LeaseIgnoresItsMargin) { 0 } else { self.lease_margin_percent };
+        let percent = 100u32.saturating_sub(margin);
         self.election_timeout * percent / 100
     }
 }

@@ -129,7 +129,8 @@ impl Node {
     /// Pre-votes keep this harmless: whoever still hears the leader refuses.
     pub(super) fn peer_silenced(&mut self, now: Moment, peer: NodeId) {
         // With leases, the promise not to elect anybody stands until its time is over.
-        if self.leader != Some(peer) || self.config.lease_reads {
+        let promised = self.config.lease_reads && !mutant!(PromiseEndsWithTheConnection);
+        if self.leader != Some(peer) || promised {
             return;
         }
         self.leader_contact = None;

@@ -287,7 +287,8 @@ impl Node {
                 self.note(Note::Dropped { from, what: "an answer to a round that has not begun" });
                 return;
             }
-            progress.acked_sent = progress.acked_sent.max(sent.unwrap_or_default());
+            let from = if mutant!(LeaseCountsFromTheAnswer) { Some(now) } else { sent };
+            progress.acked_sent = progress.acked_sent.max(from.unwrap_or_default());
             progress.answered_round(round, last, overdue);
             self.confirm_reads();
         }

@@ -111,7 +111,8 @@ impl Node {
     /// Takes the newest membership of the log into effect (rule 11, C-44).
     pub(super) fn adopt_membership(&mut self) {
         let newest = self.log.membership();
-        if newest == self.membership {
+        let early = mutant!(MembershipTakesEffectOnCommit);
+        if newest == self.membership || early && self.log.membership_index() > self.commit {
             return;
         }
         let voters: Vec<NodeId> = newest.voters().collect();
@@ -128,7 +129,7 @@ impl Node {
         let own = self.config.id;
         let ids: Vec<NodeId> = self.membership.ids().filter(|id| *id != own).collect();
         let Role::Leader(leader) = &mut self.role else { return };
-        leader.progress.retain(|id, _| ids.contains(id));
+        leader.progress.retain(|id, _| ids.contains(id) || mutant!(ProgressOutlivesItsIncarnation));
         for id in ids {
             let connected = self.connected.get(&id).copied().unwrap_or(true);
             leader.progress.entry(id).or_insert_with(|| Progress::new(last, now, connected));
@@ -138,7 +139,8 @@ impl Node {
     /// A leader's part of the drain: completes what is joint and committed, promotes who has
     /// caught up, and goes when it is no voter any more.
     pub(super) fn lead_members(&mut self, now: Moment) {
-        if self.log.membership_index() > self.commit {
+        let uncommitted = self.log.membership_index() > self.commit;
+        if uncommitted && !(self.membership.is_joint() && mutant!(JointIsLeftUncommitted)) {
             return;
         }
         if self.membership.is_joint() {
@@ -146,7 +148,7 @@ impl Node {
             let Role::Leader(leader) = &mut self.role else { return };
             let ticket = leader.change.take();
             self.append_membership(now, done, ticket);
-        } else if !self.membership.votes(self.config.id) {
+        } else if !self.membership.votes(self.config.id) && !mutant!(RemovedLeaderStays) {
             // Who waits on this leadership is answered first. Nothing was taken since the removal
             // was appended, so that comes.
             if self.applying.handed >= self.commit || mutant!(RemovedLeaderForgetsWhoWaits) {

@@ -151,7 +151,8 @@ impl Node {
         let log = Log::recovered(boot.base, boot.state_membership, boot.entries);
         assert!(log.last().term <= boot.hard_state.term, "the log is newer than the term");
         assert!(state <= log.last().index, "the log ends before the checkpoint: reconcile them");
-        let no_vote = if config.lease_reads { config.election_timeout } else { Duration::ZERO };
+        let promised = config.lease_reads && !mutant!(PromiseEndsWithTheProcess);
+        let no_vote = if promised { config.election_timeout } else { Duration::ZERO };
         let mut node = Self {
             random: Random::new(config.seed),
             hard_state: boot.hard_state,
@@ -327,12 +328,17 @@ impl Node {
                 Some(self.out.truncate_from.map_or(from, |earlier| earlier.min(from)));
         }
         self.note(Note::Truncated { from, count });
-        self.adopt_membership();
+        if !mutant!(RemovedMembershipStays) {
+            self.adopt_membership();
+        }
     }
 
     pub(super) fn set_commit(&mut self, commit: Index) {
         assert!(commit <= self.log.last().index, "commit {commit} is beyond the log");
         self.commit = self.commit.max(commit);
+        if mutant!(MembershipTakesEffectOnCommit) {
+            self.adopt_membership();
+        }
     }
 
     /// How long the oldest unanswered `Persist` has waited.

@@ -168,7 +168,7 @@ impl Node {
     fn holds_lease(&self, now: Moment) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         if !self.config.lease_reads
-            || leader.transfer.is_some()
+            || leader.transfer.is_some() && !mutant!(LeaseSurvivesATransfer)
             || self.commit < leader.term_start
             || now.since(self.last_drain) > self.config.election_timeout / 2
         {

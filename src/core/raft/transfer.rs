@@ -66,7 +66,9 @@ impl Node {
             transfer.told = Some(now);
             // Whoever is told may win at any time from now on, whatever becomes of the transfer:
             // its voters do not keep their promise for it. No lease in this term any more.
-            leader.lease_from = Moment(u64::MAX);
+            if !mutant!(LeaseSurvivesATransfer) {
+                leader.lease_from = Moment(u64::MAX);
+            }
             let term = self.term();
             self.send(to, Message::TimeoutNow { term });
         }

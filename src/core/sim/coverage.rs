@@ -135,6 +135,42 @@ sometimes! {
     SnapshotTooOld,
     /// a follower answered a read
     FollowerRead,
+    /// a read was answered under a lease
+    LeaseRead,
+    /// a read could have been answered under a lease, and there was none
+    LeaseNotHeld,
+    /// a joint membership was committed
+    JointCommitted,
+    /// a joint membership was completed by another leader than began it
+    ChangeCompletedByAnother,
+    /// a membership that was not committed was removed again
+    MembershipOverwritten,
+    /// a learner became a voter
+    LearnerPromoted,
+    /// a voter became a standby
+    VoterDemoted,
+    /// a leader that was removed stepped down
+    LeaderRemovedItself,
+    /// a node came with another disk
+    NodeReplaced,
+    /// a node that was removed came again with the disk it had
+    ReturnedWithItsDisk,
+    /// a node that was added got everything in a snapshot
+    AddedNodeGotASnapshot,
+    /// a change of the members was refused
+    ChangeRefused,
+    /// a change of the members was refused because another was under way
+    ChangeUnderWay,
+    /// a change of the members ended as unknown
+    ChangeEndedUnknown,
+    /// an operator's change of the members was answered as done
+    ChangeDone,
+    /// a removed node was turned away
+    RemovedTurnedAway,
+    /// a disk that is not the member's was turned away
+    OtherDiskTurnedAway,
+    /// a message of a removed node reached a member
+    RemovedNodeSpoke,
     /// a call was answered while a node was down
     ServedWithoutAll,
     /// a read was refused by a leader that stepped down

@@ -5,11 +5,22 @@
 //! and asks every invariant. Facts are about what left a process or reached a disk, never
 //! about what a process intends.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use quorate_core::client::Outcome;
 use quorate_core::raft::{Message, Persist, Refusal, Status};
 use quorate_core::types::{Entry, HardState, Index, Membership, Moment, NodeId, Position, Ticket};
 use quorate_core::wire::client::{Op, OpResult};
+
+/// What a lease is where it may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// When the read came, by the node's own clock.
+    pub now: Moment,
+    /// How long a lease may last, from when its round was sent.
+    pub length: Duration,
+}
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +51,12 @@ pub enum Fact<'a> {
         /// node does not come back.
         for_good: bool,
     },
+    /// A node that does not run has another disk now, an empty one: from here on it is another
+    /// node that bears its name.
+    Replaced {
+        /// The node.
+        node: NodeId,
+    },
     /// A node was asked for something by one of its clients.
     Asked {
         /// The node.
@@ -48,6 +65,8 @@ pub enum Fact<'a> {
         ticket: Ticket,
         /// The command to append; `None` for a linearizable read.
         command: Option<&'a Bytes>,
+        /// A read that may be answered under a lease.
+        lease: Option<Lease>,
     },
     /// A node was asked for something by an operator.
     Ordered {
@@ -55,6 +74,8 @@ pub enum Fact<'a> {
         node: NodeId,
         /// How the node names the request.
         ticket: Ticket,
+        /// It is a change of the members, which ends with its entry.
+        changes: bool,
     },
     /// An operator's request is done, and no entry of the log.
     Done {

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate_core::raft::{Persist, RoleKind};
-use quorate_core::types::{Entry, HardState, Index, Membership, NodeId, Payload, Position, Term};
+use quorate_core::types::{
+    Entry, HardState, Index, Member, Membership, NodeId, Payload, Position, Term,
+};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::facts::Fact;
@@ -165,6 +167,15 @@ pub struct NodeImage {
     pub checkpoint: Position,
     /// Everything up to here may be gone from its disk's log.
     pub let_go: Index,
+    /// Counts its disks: a node that was replaced is another one.
+    pub disk: u64,
+    /// What was on its earlier disks when they were lost or replaced. What they had acknowledged
+    /// was promised, and their leaders may go by it.
+    pub earlier_logs: Vec<LogImage>,
+    /// Members added by entries up to here are not it, but bore its name before its disk came.
+    pub not_before: Index,
+    /// The memberships that it went by while it led in `led_in`.
+    pub led_with: Vec<Membership>,
     /// The membership that it goes by, and the one that it went by when it last told of itself:
     /// whatever it decides within a drain, it decides by one of them.
     pub memberships: [Membership; 2],
@@ -175,6 +186,28 @@ impl NodeImage {
     #[must_use]
     pub fn is_quorum(&self, of: impl Fn(NodeId) -> bool) -> bool {
         self.memberships.iter().any(|membership| is_quorum(membership, &of))
+    }
+}
+
+impl NodeImage {
+    /// Whether a quorum, by any of the members that it went by as a leader, is of these.
+    #[must_use]
+    pub fn was_quorum(&self, of: impl Fn(NodeId) -> bool) -> bool {
+        self.led_with.iter().any(|membership| is_quorum(membership, &of))
+    }
+
+    /// Whether a disk of that name holds, or held, this entry at an index.
+    #[must_use]
+    pub fn has_promised(&self, index: Index, entry: Option<Digest>) -> bool {
+        let holds = |log: &LogImage| log.get(index) == entry;
+        holds(&self.durable_log) || self.earlier_logs.iter().any(holds)
+    }
+
+    /// Whether the member of its name in this membership is it, and not who bore the name before.
+    #[must_use]
+    pub fn is_member(&self, membership: &Membership, id: NodeId) -> bool {
+        let added = |member: &Member| member.added > self.not_before || self.not_before.0 == 0;
+        membership.member(id).is_some_and(added)
     }
 }
 
@@ -247,6 +280,9 @@ impl Known {
                 let image = self.nodes.entry(*node).or_default();
                 image.role = Some(status.role);
                 if status.role == RoleKind::Leader {
+                    if image.led_in != Some(status.term) {
+                        image.led_with = image.memberships[..1].to_vec();
+                    }
                     image.led_in = Some(status.term);
                 }
                 image.term = status.term;
@@ -271,9 +307,14 @@ impl Known {
                 }
             }
             Fact::Members { node, membership } => {
-                let [current, before] = &mut self.node_mut(*node).memberships;
+                let image = self.node_mut(*node);
+                if image.role == Some(RoleKind::Leader) {
+                    image.led_with.push((*membership).clone());
+                }
+                let [current, before] = &mut image.memberships;
                 *before = std::mem::replace(current, (*membership).clone());
             }
+            Fact::Replaced { node } => self.replaced(*node),
             Fact::Captured { node, position } => self.node_mut(*node).checkpoint = *position,
             Fact::Trimmed { node, to } => {
                 let node = self.node_mut(*node);
@@ -292,6 +333,18 @@ impl Known {
             | Fact::Posted { .. }
             | Fact::Completed { .. } => {}
         }
+    }
+
+    /// The node that bears this name from now on has an empty disk.
+    fn replaced(&mut self, node: NodeId) {
+        let not_before = self.committed.last().index;
+        let image = self.node_mut(node);
+        let mut earlier_logs = std::mem::take(&mut image.earlier_logs);
+        earlier_logs.push(std::mem::take(&mut image.durable_log));
+        let (led_in, led_with) = (image.led_in, std::mem::take(&mut image.led_with));
+        let disk = image.disk + 1;
+        *image =
+            NodeImage { disk, earlier_logs, not_before, led_in, led_with, ..NodeImage::default() };
     }
 
     fn started(&mut self, fact: &Fact<'_>) {
@@ -314,6 +367,10 @@ impl Known {
             durable_log: kept,
             applied: state.index,
             led_in: node.led_in,
+            led_with: std::mem::take(&mut node.led_with),
+            disk: node.disk,
+            earlier_logs: std::mem::take(&mut node.earlier_logs),
+            not_before: node.not_before,
             checkpoint: *state,
             let_go: node.let_go.max(base.index).max(reset.map_or(Index(0), |base| base.index)),
             memberships: [membership.clone(), membership],

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 mod faults;
 mod generate;
+mod members;
 mod text;
 
 pub use faults::{Fault, Point, Power, Shape, Target, Timed};
 pub use generate::Wish;
+pub use members::{Members, Order};
 pub use text::PlanError;
 
 /// A run.
@@ -18,8 +20,11 @@ pub use text::PlanError;
 pub struct Plan {
     /// Decides every draw during the run.
     pub seed: u64,
-    /// How many nodes.
+    /// How many nodes the cluster begins with.
     pub nodes: u64,
+    /// Nodes that come and go.
+    #[serde(default)]
+    pub members: Members,
     /// How long clients work and faults happen, in milliseconds of virtual time.
     pub run_ms: u64,
     /// What of the cluster heals in the end.
@@ -39,6 +44,14 @@ pub struct Plan {
     pub clock_rates: Vec<u64>,
     /// What goes wrong, in order of time.
     pub faults: Vec<Timed>,
+}
+
+impl Plan {
+    /// How many nodes there are, with those that are not members at the beginning.
+    #[must_use]
+    pub fn machines(&self) -> u64 {
+        self.nodes + self.members.spares
+    }
 }
 
 /// What heals before the final checks.
@@ -97,6 +110,9 @@ pub struct Knobs {
     /// campaign's canary.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lying_disks: bool,
+    /// Reads are answered under a lease where there is one. Clocks then keep to its margin.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lease_reads: bool,
 }
 
 /// What clients do.

@@ -37,7 +37,8 @@ impl Story {
 
     /// A fact.
     pub fn fact(&mut self, at: u64, fact: &Fact<'_>) {
-        let weighty = matches!(fact, Fact::Started { .. } | Fact::Stopped { .. });
+        let weighty =
+            matches!(fact, Fact::Started { .. } | Fact::Stopped { .. } | Fact::Replaced { .. });
         let text = match fact {
             Fact::Drained { node, status, .. } => format!(
                 "n{node}          is {} of term {}, commit {}, applied {}, last {}, durable {}",
@@ -58,8 +59,13 @@ impl Story {
             Fact::Stopped { node, for_good } => {
                 format!("n{node}          ends{}", if *for_good { ", for good" } else { "" })
             }
-            Fact::Asked { node, ticket, command } => {
-                let what = if command.is_some() { "a write" } else { "a read" };
+            Fact::Replaced { node } => format!("n{node}          has another disk, an empty one"),
+            Fact::Asked { node, ticket, command, lease } => {
+                let what = match (command, lease) {
+                    (Some(_), _) => "a write",
+                    (None, None) => "a read",
+                    (None, Some(_)) => "a read under a lease",
+                };
                 format!("n{node}          is asked for {what}, ticket {}", number(ticket.0))
             }
             Fact::Staged { node, persist } => {
@@ -68,8 +74,9 @@ impl Story {
             Fact::Durable { node, persist } => {
                 format!("n{node} disk     holds {}", persist_words(persist))
             }
-            Fact::Ordered { node, ticket } => {
-                format!("n{node}          is given an order, ticket {}", number(ticket.0))
+            Fact::Ordered { node, ticket, changes } => {
+                let what = if *changes { "to change the members" } else { "to hand over" };
+                format!("n{node}          is told {what}, ticket {}", number(ticket.0))
             }
             Fact::Done { node, ticket } => {
                 format!("n{node}          has carried out order {}", number(ticket.0))
@@ -191,7 +198,7 @@ pub fn message_words(message: &Message) -> String {
     }
 }
 
-fn members_words(membership: &Membership) -> String {
+pub(crate) fn members_words(membership: &Membership) -> String {
     let member = |member: &Member| format!("n{} {}", member.id, member.role.as_str());
     let members: Vec<String> = membership.members.iter().map(member).collect();
     let joint = if membership.is_joint() { ", joint" } else { "" };

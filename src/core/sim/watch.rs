@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use quorate_core::raft::{
     AppendOutcome, Message, Note, Persist, Refusal, RoleKind, StepDownReason,
 };
-use quorate_core::types::{NodeId, Term};
+use quorate_core::types::{Index, MemberRole, Membership, NodeId, Term};
 use quorate_core::wire::client::{ErrorCode, OpResult, Success};
 
 use crate::coverage::{Coverage, Sometimes};
 use crate::facts::Fact;
 use crate::invariants::{Invariants, Violation};
+use crate::known::Known;
 use crate::story::Story;
 
 /// What a run was made of, in numbers.
@@ -165,6 +166,7 @@ impl Watch {
                 } else {
                     self.leaders.remove(node);
                 }
+                self.cover_members();
             }
             Fact::Stopped { node, .. } => {
                 self.leaders.remove(node);
@@ -172,6 +174,10 @@ impl Watch {
             }
             Fact::Done { .. } => self.sometimes(Sometimes::LeadershipTransferred),
             Fact::Applied { result, .. } => self.cover_execution(*result),
+            Fact::Replaced { .. } => self.sometimes(Sometimes::NodeReplaced),
+            Fact::Refused { why: Refusal::Change(_), .. } => {
+                self.sometimes(Sometimes::ChangeRefused);
+            }
             Fact::Started { .. }
             | Fact::Asked { .. }
             | Fact::Ordered { .. }
@@ -186,6 +192,34 @@ impl Watch {
             | Fact::Invoked { .. }
             | Fact::Posted { .. }
             | Fact::Completed { .. } => {}
+        }
+    }
+
+    /// Memberships that were committed with the newest fact.
+    fn cover_members(&mut self) {
+        let Known { committed, newly_committed: (from, to), .. } = self.invariants.known();
+        if from == to {
+            return;
+        }
+        let term = |at: &Index| committed.get(*at).map(|entry| entry.term);
+        let mut hits = Vec::new();
+        for (at, new) in committed.memberships().range(from.next()..=*to) {
+            let Some((before, old)) = committed.memberships().range(..at).next_back() else {
+                continue;
+            };
+            let role = |of: &Membership, id| of.member(id).map(|member| member.role);
+            let became =
+                |from, to| new.ids().any(|id| (role(old, id), role(new, id)) == (from, to));
+            let voter = Some(MemberRole::Voter);
+            hits.extend([
+                (new.is_joint(), Sometimes::JointCommitted),
+                (old.is_joint() && term(at) > term(before), Sometimes::ChangeCompletedByAnother),
+                (became(Some(MemberRole::Learner), voter), Sometimes::LearnerPromoted),
+                (became(voter, Some(MemberRole::Standby)), Sometimes::VoterDemoted),
+            ]);
+        }
+        for (_, what) in hits.into_iter().filter(|(hit, _)| *hit) {
+            self.sometimes(what);
         }
     }
 
@@ -243,8 +277,12 @@ impl Watch {
         let Some(from) = persist.truncate_from else { return };
         let Some(image) = self.invariants.known().nodes.get(&node) else { return };
         let first = image.log.get(from).map(|entry| entry.term);
+        let overwritten = image.log.membership_index() >= from;
         let several = first.is_some_and(|term| term < image.log.last().term);
         let durable = image.durable_log.last().index >= from;
+        if overwritten {
+            self.sometimes(Sometimes::MembershipOverwritten);
+        }
         if several {
             self.sometimes(Sometimes::SeveralTermsTruncated);
         }
@@ -279,7 +317,7 @@ impl Watch {
                     StepDownReason::DiskStalled => Sometimes::DiskStalledStepDown,
                     StepDownReason::Asked => Sometimes::AskedStepDown,
                     StepDownReason::HigherTerm => Sometimes::HigherTermStepDown,
-                    StepDownReason::Removed => Sometimes::AskedStepDown,
+                    StepDownReason::Removed => Sometimes::LeaderRemovedItself,
                 });
                 if *unknown > 0 {
                     self.sometimes(Sometimes::WritesEndedUnknown);
@@ -347,7 +385,8 @@ fn mark(fact: &Fact<'_>) -> u64 {
             join(12, *client, call ^ (session << 24) ^ (id << 32))
         }
         Fact::Completed { client, call, .. } => join(13, *client, *call),
-        Fact::Ordered { node, ticket } => join(18, node.0, ticket.0),
+        Fact::Replaced { node } => join(20, node.0, 0),
+        Fact::Ordered { node, ticket, .. } => join(18, node.0, ticket.0),
         Fact::Done { node, ticket } => join(19, node.0, ticket.0),
         Fact::Members { node, membership } => join(14, node.0, membership.members.len() as u64),
         Fact::Captured { node, position } => join(15, node.0, position.index.0),

@@ -350,6 +350,10 @@ pub struct Status {
     pub snapshot_index: u64,
     /// Bytes of its log on disk.
     pub log_bytes: u64,
+    /// Bytes that are left on the disk of its data.
+    pub free_bytes: u64,
+    /// What is wrong with it, a word each: `low_space` while it takes no writes.
+    pub alarms: Vec<String>,
     /// Bytes of its newest snapshot.
     pub snapshot_bytes: u64,
     /// Bytes of the state in memory.

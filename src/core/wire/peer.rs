@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::raft::Message;
-use crate::types::{NodeId, Position};
+use crate::types::{Index, NodeId, Position};
 
 /// Where a node's peer address takes connections.
 pub const RAFT_PATH: &str = "/v1/raft";
@@ -36,7 +36,7 @@ pub const RAFT_PATH: &str = "/v1/raft";
 pub const SNAPSHOT_PATH: &str = "/v1/snapshot";
 
 /// Raised with every change that an older node would not understand.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// The longest websocket message during a handshake, in bytes.
 pub const HANDSHAKE_BYTES: usize = 4_096;
@@ -71,6 +71,8 @@ pub struct PeerHello {
     pub to: NodeId,
     /// The incarnation of its disk.
     pub incarnation: u64,
+    /// The index of the entry that added it, as its own log says; 0 where it does not.
+    pub added: Index,
     /// Its election timeout; it should be equal everywhere.
     pub election_timeout_ms: u64,
     /// Where it is reached itself: the acceptor may not know it as a member yet.
@@ -84,6 +86,8 @@ pub struct PeerHello {
 pub struct Challenge {
     /// The incarnation of its disk.
     pub incarnation: u64,
+    /// The index of the entry that added it, as its own log says; 0 where it does not.
+    pub added: Index,
     /// Its election timeout.
     pub election_timeout_ms: u64,
     /// Thirty-two random bytes.
@@ -179,10 +183,10 @@ pub enum Prover {
 /// What a proof is made over: the prover's side, both nonces, and everything that was said of
 /// the two nodes, each with its length, so that no two handshakes share one.
 #[must_use]
-pub fn transcript(prover: Prover, hello: &PeerHello, nonce: &[u8], incarnation: u64) -> Vec<u8> {
+pub fn transcript(prover: Prover, hello: &PeerHello, challenge: &Challenge) -> Vec<u8> {
     let label: &[u8] = match prover {
-        Prover::Dialler => b"quorate/2 dialler",
-        Prover::Acceptor => b"quorate/2 acceptor",
+        Prover::Dialler => b"quorate/3 dialler",
+        Prover::Acceptor => b"quorate/3 acceptor",
     };
     let numbers = [
         u64::from(hello.version),
@@ -190,8 +194,11 @@ pub fn transcript(prover: Prover, hello: &PeerHello, nonce: &[u8], incarnation: 
         hello.from.0,
         hello.to.0,
         hello.incarnation,
-        incarnation,
+        hello.added.0,
+        challenge.incarnation,
+        challenge.added.0,
     ];
+    let nonce = &challenge.nonce;
     let mut out = Vec::with_capacity(256);
     for part in [label, hello.cluster.as_bytes(), hello.address.as_bytes(), &hello.nonce, nonce] {
         out.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -376,15 +383,33 @@ mod tests {
             from: NodeId(1),
             to: NodeId(2),
             incarnation: 6,
+            added: Index(1),
             election_timeout_ms: 500,
             address: "a:1".into(),
             nonce: Bytes::from_static(b"abc"),
         };
-        let base = transcript(Prover::Dialler, &hello, b"xyz", 7);
-        assert_ne!(base, transcript(Prover::Acceptor, &hello, b"xyz", 7));
-        assert_ne!(base, transcript(Prover::Dialler, &hello, b"xyy", 7));
-        assert_ne!(base, transcript(Prover::Dialler, &hello, b"xyz", 8));
-        let other = PeerHello { from: NodeId(3), ..hello };
-        assert_ne!(base, transcript(Prover::Dialler, &other, b"xyz", 7));
+        let challenge = Challenge {
+            incarnation: 7,
+            added: Index(4),
+            election_timeout_ms: 500,
+            nonce: Bytes::from_static(b"xyz"),
+            proof: Bytes::new(),
+        };
+        let base = transcript(Prover::Dialler, &hello, &challenge);
+        assert_ne!(base, transcript(Prover::Acceptor, &hello, &challenge));
+        let other = |change: fn(&mut Challenge)| {
+            let mut other = challenge.clone();
+            change(&mut other);
+            transcript(Prover::Dialler, &hello, &other)
+        };
+        assert_ne!(base, other(|it| it.nonce = Bytes::from_static(b"xyy")));
+        assert_ne!(base, other(|it| it.incarnation = 8));
+        assert_ne!(base, other(|it| it.added = Index(5)));
+        for changed in [
+            PeerHello { from: NodeId(3), ..hello.clone() },
+            PeerHello { added: Index(2), ..hello.clone() },
+        ] {
+            assert_ne!(base, transcript(Prover::Dialler, &changed, &challenge));
+        }
     }
 }

@@ -43,6 +43,8 @@ impl Nemesis<'_> {
                 | Fault::Replay { .. }
                 | Fault::ClientReset { .. }
                 | Fault::ClientSilence { .. } => self.begin_link(fault),
+                // The members of real processes change by the command line: tests/members.rs.
+                Fault::Members(_) => None,
             },
             Any::Real(more) => self.begin_more(more),
         }

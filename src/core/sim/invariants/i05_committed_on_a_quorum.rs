@@ -40,14 +40,15 @@ impl Invariant for CommittedOnAQuorum {
             let entry = known.committed.get(index);
             let holds = |id| {
                 let image: Option<&NodeImage> = known.nodes.get(&id);
-                image.is_some_and(|image| image.durable_log.get(index) == entry)
+                image.is_some_and(|image| image.has_promised(index, entry))
             };
             // The leader's members decide. Whoever says it first may not be the leader: then its own
-            // members, or those of any leader whose word it can be.
-            let decide = |image: &NodeImage| image.is_quorum(holds);
-            let own = known.nodes.get(node).is_some_and(decide);
+            // members, or those that any leader whose word it can be went by.
+            let own = known.nodes.get(node).is_some_and(|image| image.is_quorum(holds));
             let leads = |image: &&NodeImage| image.led_in == Some(status.term);
-            let so = own || known.nodes.values().filter(leads).any(decide);
+            let leaders = || known.nodes.values().filter(leads);
+            let so =
+                own || leaders().any(|image| image.is_quorum(holds) || image.was_quorum(holds));
             if !so {
                 let holders: Vec<u64> =
                     known.nodes.keys().filter(|id| holds(**id)).map(|id| id.0).collect();

@@ -1,6 +1,6 @@
 //! I9: a node gives at most one vote in a term, over all its starts (Raft §5.2, figure 2).
 //!
-//! Its own candidacy is a vote for itself.
+//! Its own candidacy is a vote for itself. A node that comes with another disk is another node.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::known::Known;
 /// One vote for each node and term.
 #[derive(Debug, Default)]
 pub(super) struct OneVote {
-    votes: BTreeMap<(NodeId, Term), NodeId>,
+    votes: BTreeMap<(NodeId, u64, Term), NodeId>,
 }
 
 impl Invariant for OneVote {
@@ -26,7 +26,7 @@ impl Invariant for OneVote {
         "a node votes for at most one candidate in a term, also over restarts"
     }
 
-    fn check(&mut self, _: &Known, fact: &Fact<'_>) -> Result<(), String> {
+    fn check(&mut self, known: &Known, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Sent { from, to, message } = fact else { return Ok(()) };
         let vote = match message {
             Message::RequestVote { term, .. } => Some((*term, *from)),
@@ -34,7 +34,8 @@ impl Invariant for OneVote {
             _ => None,
         };
         let Some((term, candidate)) = vote else { return Ok(()) };
-        let first = *self.votes.entry((*from, term)).or_insert(candidate);
+        let disk = known.nodes.get(from).map_or(0, |image| image.disk);
+        let first = *self.votes.entry((*from, disk, term)).or_insert(candidate);
         if first != candidate {
             return Err(format!(
                 "node {from} votes for node {first} and for node {candidate} in term {term}"

@@ -33,13 +33,16 @@ impl Invariant for Reads {
 
     fn check(&mut self, known: &Known, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Asked { node, ticket, command: None } => {
+            Fact::Asked { node, ticket, command: None, .. } => {
                 self.floors.insert((*node, *ticket), known.committed.last().index);
             }
-            Fact::Sent { from, to, message: Message::ReadIndexReply { index, .. } } => {
-                let role = known.nodes.get(from).and_then(|image| image.role);
-                if role != Some(RoleKind::Leader) {
-                    return Err(format!("node {from} allows a follower's read and is {role:?}"));
+            Fact::Sent { from, to, message: Message::ReadIndexReply { term, index, .. } } => {
+                // It may leave after its sender has lost that term.
+                let led = known.nodes.get(from).and_then(|image| image.led_in);
+                if led != Some(*term) {
+                    return Err(format!(
+                        "node {from} allows a follower's read in term {term}, and led in {led:?}"
+                    ));
                 }
                 self.told.insert((*to, *index));
             }

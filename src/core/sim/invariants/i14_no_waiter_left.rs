@@ -15,9 +15,15 @@ use super::Invariant;
 use crate::facts::Fact;
 use crate::known::Known;
 
-struct Waiting {
-    /// The command's bytes, hashed; `None` for a read.
-    command: Option<u64>,
+/// What a ticket is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// A command's bytes, hashed.
+    Command(u64),
+    /// A read, or the handing over of leadership.
+    NoEntry,
+    /// A change of the members.
+    Change,
 }
 
 /// Who waits is answered, once, with his own answer.
@@ -39,11 +45,12 @@ impl NoWaiterLeft {
 
     fn applied(&mut self, node: NodeId, entry: &Entry, ticket: Ticket) -> Result<(), String> {
         let waiting = self.end(node, ticket)?;
-        let command = match &entry.payload {
-            Payload::Command(bytes) => Some(xxh3_64(bytes)),
-            Payload::Noop | Payload::Membership(_) => None,
+        let own = match &entry.payload {
+            Payload::Command(bytes) => waiting == Waiting::Command(xxh3_64(bytes)),
+            Payload::Membership(_) => waiting == Waiting::Change,
+            Payload::Noop => false,
         };
-        if command.is_none() || waiting.command != command {
+        if !own {
             return Err(format!(
                 "node {node} answers a waiter with another's entry {}",
                 entry.index
@@ -54,10 +61,12 @@ impl NoWaiterLeft {
 
     fn refused(&mut self, node: NodeId, ticket: Ticket, why: Refusal) -> Result<(), String> {
         let waiting = self.end(node, ticket)?;
-        match (waiting.command, why) {
-            (None, Refusal::Unknown) => Err(format!("node {node} calls a read unknown")),
+        match (waiting, why) {
+            (Waiting::NoEntry, Refusal::Unknown) => {
+                Err(format!("node {node} calls a read unknown"))
+            }
             (
-                Some(command),
+                Waiting::Command(command),
                 Refusal::NotLeader(_)
                 | Refusal::NoLeader
                 | Refusal::Overloaded
@@ -67,10 +76,10 @@ impl NoWaiterLeft {
                 Ok(())
             }
             (
-                Some(_),
+                Waiting::Command(_),
                 Refusal::Unknown | Refusal::Change(_) | Refusal::NoTarget | Refusal::TransferFailed,
             )
-            | (None, _) => Ok(()),
+            | (Waiting::NoEntry | Waiting::Change, _) => Ok(()),
         }
     }
 
@@ -98,15 +107,17 @@ impl Invariant for NoWaiterLeft {
 
     fn check(&mut self, _: &Known, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Asked { node, ticket, command } => {
-                let command = command.map(|bytes| xxh3_64(bytes));
-                if let Some(command) = command {
+            Fact::Asked { node, ticket, command, .. } => {
+                let waiting = command.map_or(Waiting::NoEntry, |bytes| {
+                    let command = xxh3_64(bytes);
                     *self.wanted.entry(command).or_default() += 1;
-                }
-                self.open.insert((*node, *ticket), Waiting { command });
+                    Waiting::Command(command)
+                });
+                self.open.insert((*node, *ticket), waiting);
             }
-            Fact::Ordered { node, ticket } => {
-                self.open.insert((*node, *ticket), Waiting { command: None });
+            Fact::Ordered { node, ticket, changes } => {
+                let waiting = if *changes { Waiting::Change } else { Waiting::NoEntry };
+                self.open.insert((*node, *ticket), waiting);
             }
             Fact::Released { node, ticket, .. } | Fact::Done { node, ticket } => {
                 self.end(*node, *ticket)?;

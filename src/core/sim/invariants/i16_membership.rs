@@ -1,23 +1,39 @@
 //! I16: the members in effect are those of the newest membership entry of the log, else of its compacted
 //! beginning (dissertation §4.1), and one change follows the other (§4.3, §4.4).
 //!
-//! A leader appends a membership only where the newest before it is committed, and not before an entry
-//! of its own term is (Raft §6, the rule of 2015); and what follows a joint one is what completes it.
+//! A leader appends a membership only where the newest before it is committed, and begins a change not
+//! before an entry of its own term is (Raft §6, the rule of 2015); and what follows a joint one is what
+//! completes it, by whichever leader: all quorums by then hold a majority of the new voters.
+//! Voters change through a joint membership only, in which those before have their say.
 
 use std::collections::BTreeMap;
 
 use quorate_core::raft::{RoleKind, Status};
-use quorate_core::types::{Index, NodeId, Payload, Term};
+use quorate_core::types::{Index, Membership, NodeId, Payload, Term};
 
 use super::Invariant;
 use crate::facts::Fact;
 use crate::known::{Known, NodeImage};
 
+/// A membership that was appended.
+#[derive(Debug)]
+struct Appended {
+    term: Term,
+    /// Where the one before is.
+    before: Index,
+    /// It completes that one, and begins no change.
+    completes: bool,
+}
+
 /// The log rules who belongs to the cluster.
 #[derive(Debug, Default)]
 pub(super) struct MembershipOfTheLog {
-    /// Memberships that a drain of this node has appended: the term, and where the one before is.
-    appended: BTreeMap<NodeId, Vec<(Term, Index)>>,
+    /// Memberships that a drain of this node has appended.
+    appended: BTreeMap<NodeId, Vec<Appended>>,
+}
+
+fn voters(membership: &Membership) -> Vec<NodeId> {
+    membership.voters().collect()
 }
 
 impl MembershipOfTheLog {
@@ -32,24 +48,35 @@ impl MembershipOfTheLog {
                     "node {node} has at {at} members that do not complete the change at {before}"
                 ));
             }
+            let (before_it, after_it) = (voters(old), voters(membership));
+            let joins = membership.is_joint() && membership.outgoing == before_it;
+            if !old.is_joint() && before_it != after_it && !joins {
+                return Err(format!(
+                    "node {node} has at {at} other voters than at {before}, and both need not agree"
+                ));
+            }
             let term = image.log.get(at).map(|entry| entry.term).unwrap_or_default();
-            self.appended.entry(node).or_default().push((term, *before));
+            let completes = old.is_joint();
+            let appended = Appended { term, before: *before, completes };
+            self.appended.entry(node).or_default().push(appended);
         }
         Ok(())
     }
 
-    /// A leader's own ones come only behind what is committed, and in a term that has committed.
+    /// A leader's own ones come only behind what is committed, and begin a change only in a term that
+    /// has committed.
     fn appended(&mut self, image: &NodeImage, status: &Status) -> Result<(), String> {
         let appended = self.appended.remove(&status.id).unwrap_or_default();
-        let own = appended.into_iter().filter(|(term, _)| *term == status.term);
-        for (term, before) in own.filter(|_| status.role == RoleKind::Leader) {
+        let own = appended.into_iter().filter(|appended| appended.term == status.term);
+        for Appended { term, before, completes } in own.filter(|_| status.role == RoleKind::Leader)
+        {
             let (node, commit) = (status.id, status.commit);
             if before > commit {
                 return Err(format!(
                     "node {node} changes the members while those at {before} are not committed"
                 ));
             }
-            if image.log.get(commit).map(|entry| entry.term) != Some(term) {
+            if !completes && image.log.get(commit).map(|entry| entry.term) != Some(term) {
                 return Err(format!(
                     "node {node} changes the members before its term {term} has committed anything"
                 ));

@@ -1,6 +1,7 @@
 //! I20: what a leader believes to match on a follower's disk does (Raft §5.3, matchIndex).
 //!
-//! Unless the follower has gone on to a later term, where another leader may have replaced it.
+//! Unless the follower has gone on to a later term, where another leader may have replaced it, or is
+//! not the one that the leader means, but has come with another disk since.
 //! Stronger than I5, which only sees what a wrong belief has committed.
 
 use super::Invariant;
@@ -26,7 +27,8 @@ impl Invariant for WhatMatchesMatches {
         for follower in &status.followers {
             let Some(image) = known.nodes.get(&follower.id) else { continue };
             let (id, at) = (follower.id, follower.match_index);
-            if at.0 == 0 || image.hard_state.term > status.term {
+            let meant = image.is_member(&status.membership, id);
+            if at.0 == 0 || image.hard_state.term > status.term || !meant {
                 continue;
             }
             if image.durable_log.get(at) != leader.log.get(at) {

@@ -19,12 +19,14 @@ mod i11_at_most_once;
 mod i12_client_outcomes;
 mod i13_reads;
 mod i14_no_waiter_left;
+mod i15_leases;
 mod i16_membership;
 mod i17_the_disk_keeps;
 mod i18_elected_by_a_quorum;
 mod i19_reads_are_confirmed;
 mod i20_what_matches_matches;
 mod i21_clients_keep_to_the_protocol;
+mod rounds;
 #[cfg(test)]
 mod tests;
 
@@ -135,6 +137,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(i12_client_outcomes::ClientOutcomes::default()),
         Box::new(i13_reads::Reads::default()),
         Box::new(i14_no_waiter_left::NoWaiterLeft::default()),
+        Box::new(i15_leases::LeasesExclude::default()),
         Box::new(i16_membership::MembershipOfTheLog::default()),
         Box::new(i17_the_disk_keeps::TheDiskKeeps),
         Box::new(i18_elected_by_a_quorum::ElectedByAQuorum::default()),

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Order;
+
 /// A fault and its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timed {
@@ -200,6 +202,8 @@ pub enum Fault {
         /// To whom; where it leads already, to whoever is best placed.
         to: Target,
     },
+    /// An operator changes the members.
+    Members(Order),
     /// A client's connection breaks.
     ClientReset {
         /// Which client.
@@ -244,6 +248,7 @@ impl Fault {
             Fault::ClockJump { .. } => "clock jumped",
             Fault::StepDown { .. } => "told to step down",
             Fault::Transfer { .. } => "told to hand over",
+            Fault::Members(order) => order.kind(),
             Fault::ClientReset { .. } => "client cut off",
             Fault::ClientSilence { .. } => "client unheard",
         }
@@ -280,6 +285,12 @@ impl Fault {
         "clock jumped",
         "told to step down",
         "told to hand over",
+        "member added",
+        "learner promoted",
+        "voter demoted",
+        "member removed",
+        "member replaced",
+        "members swapped",
         "client cut off",
         "client unheard",
     ];

@@ -3,7 +3,7 @@
 
 use super::{
     DiskPlan, Ending, Fault, Knobs, NetworkPlan, Plan, Point, Power, Shape, Target, Timed, Upkeep,
-    Workload,
+    Workload, members,
 };
 use crate::chance::Chance;
 
@@ -31,19 +31,38 @@ impl Plan {
         let least = least_election_timeout_ms(&knobs, &network);
         knobs.election_timeout_ms = knobs.election_timeout_ms.max(least);
         let ending = if chance.percent(40) { Ending::Quorum } else { Ending::All };
-        Self {
+        let mut chance = Chance::stream(seed, "members", 0, 0);
+        let (members, orders) = members::draw(&mut chance, nodes, run_ms);
+        let machines = nodes + members.spares;
+        let mut plan = Self {
             seed,
             nodes,
+            members,
             run_ms,
             ending,
             workload: workload(&mut Chance::stream(seed, "workload", 0, 0)),
             network,
             upkeep: upkeep(&mut Chance::stream(seed, "upkeep", 0, 0)),
             disks: disks(&mut Chance::stream(seed, "disks", 0, 0)),
-            clock_rates: clock_rates(&mut Chance::stream(seed, "clocks", 0, 0), nodes),
-            faults: faults(&mut Chance::stream(seed, "faults", 0, 0), nodes, run_ms),
+            clock_rates: clock_rates(&mut Chance::stream(seed, "clocks", 0, 0), machines),
+            faults: faults(&mut Chance::stream(seed, "faults", 0, 0), machines, run_ms),
             knobs,
+        };
+        plan.faults.extend(orders);
+        plan.faults.sort_by_key(|timed| timed.at_ms);
+        if Chance::stream(seed, "leases", 0, 0).percent(25) {
+            plan.lease_reads();
         }
+        plan
+    }
+
+    /// Reads under leases, which need clocks that run within their margin (a fifth) and never jump.
+    fn lease_reads(&mut self) {
+        self.knobs.lease_reads = true;
+        for rate in &mut self.clock_rates {
+            *rate = (*rate).clamp(900_000, 1_100_000);
+        }
+        self.faults.retain(|timed| !matches!(timed.fault, Fault::ClockJump { .. }));
     }
 }
 
@@ -77,6 +96,7 @@ fn knobs(chance: &mut Chance) -> Knobs {
         max_sessions: if session_ttl_ms <= 3_000 { chance.pick(&[10_000, 10]) } else { 10_000 },
         value_bytes: chance.pick(&[1 << 20, 1 << 20, 400, 100]),
         lying_disks: false,
+        lease_reads: false,
     }
 }
 
@@ -263,7 +283,7 @@ fn draw(chance: &mut Chance, weights: &Weights) -> Kind {
     Kind::Crash
 }
 
-fn target(chance: &mut Chance, nodes: u64) -> Target {
+pub(super) fn target(chance: &mut Chance, nodes: u64) -> Target {
     match chance.below(5) {
         0 | 1 => Target::Leader,
         2 => Target::Follower(chance.between(1, nodes.saturating_sub(1).max(1))),

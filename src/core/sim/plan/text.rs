@@ -31,6 +31,7 @@ impl Plan {
         let lines = [
             ("seed", inline(&signed(*seed))),
             ("nodes", inline(nodes)),
+            ("members", inline(&self.members)),
             ("run_ms", inline(run_ms)),
             ("ending", inline(ending)),
             ("knobs", inline(&self.knobs)),

@@ -52,8 +52,9 @@ impl World {
     pub(super) fn add_client(&mut self, id: u64) {
         let plan = &self.plan;
         let mut chance = Chance::stream(plan.seed, "client", id, 0);
-        let mut endpoints: VecDeque<String> = (1..=plan.nodes).map(|id| format!("n{id}")).collect();
-        endpoints.rotate_left(usize::try_from(chance.below(plan.nodes)).unwrap_or(0));
+        let mut endpoints: VecDeque<String> =
+            (1..=plan.machines()).map(|id| format!("n{id}")).collect();
+        endpoints.rotate_left(usize::try_from(chance.below(plan.machines())).unwrap_or(0));
         if chance.percent(plan.workload.stuck_percent) {
             endpoints.truncate(1);
         }
@@ -330,7 +331,7 @@ impl World {
     }
 
     fn cover(&mut self, outcome: &Outcome) {
-        let all_up = self.machines.values().all(super::machine::Machine::is_up);
+        let all_up = self.machines.values().all(|machine| machine.is_up() || machine.absent);
         match outcome {
             Outcome::Done(success) => {
                 self.watch.tally.done += 1;

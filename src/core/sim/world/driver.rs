@@ -1,7 +1,7 @@
 //! A node's effects, carried out in the order that the core asks for. It stands in for
 //! RaftActor, LogStoreActor and StateMachineActor, and may end the node between any two steps.
 
-use quorate_core::raft::{Apply, Effects, Input, Persist};
+use quorate_core::raft::{Apply, Effects, Input, Persist, RoleKind};
 use quorate_core::store::LogStore;
 use quorate_core::types::{Index, NodeId, Ticket};
 use quorate_core::wire::client::{ErrorCode, Failure, OpResult};
@@ -9,6 +9,7 @@ use quorate_core::wire::client::{ErrorCode, Failure, OpResult};
 use super::World;
 use super::machine::{Process, Waiting, Work};
 use super::queue::Event;
+use crate::coverage::Sometimes;
 use crate::facts::Fact;
 use crate::plan::Point;
 
@@ -71,7 +72,8 @@ impl World {
         let sessions = usize::try_from(process.state.summary().sessions).unwrap_or(usize::MAX);
         if let Some(command) = process.pacemaker.due(local, leads, sessions) {
             let ticket = process.ticket(Waiting::Nobody);
-            self.watch.tell(now, &Fact::Asked { node: id, ticket, command: Some(&command) });
+            let asked = Fact::Asked { node: id, ticket, command: Some(&command), lease: None };
+            self.watch.tell(now, &asked);
             self.feed(id, Input::Propose(vec![(ticket, command)]));
         }
     }
@@ -90,10 +92,12 @@ impl World {
         let local = machine.clock.at(now);
         let Some(process) = &mut machine.process else { return };
         process.dirty = false;
+        let leased = std::mem::take(&mut process.leased);
         let effects = process.node.drain(local);
         if only_deadlines && effects.is_empty() {
             return;
         }
+        self.cover_leases(id, &leased, &effects.reads);
         if self.ends_at(id, Point::Drained) || !self.carry_out(id, effects) {
             return;
         }
@@ -101,6 +105,19 @@ impl World {
         process.status = process.node.status();
         let status = process.status.clone();
         self.watch.tell(now, &Fact::Drained { node: id, now: local, status: &status });
+    }
+
+    /// Whoever is allowed a read at once, by a leader that is not alone, is so under a lease.
+    fn cover_leases(&mut self, id: NodeId, leased: &[Ticket], reads: &[(Ticket, Index)]) {
+        let Some(status) = self.machine(id).status() else { return };
+        if status.role != RoleKind::Leader || status.followers.is_empty() {
+            return;
+        }
+        for ticket in leased {
+            let held = reads.iter().any(|(allowed, _)| allowed == ticket);
+            let what = if held { Sometimes::LeaseRead } else { Sometimes::LeaseNotHeld };
+            self.watch.sometimes(what);
+        }
     }
 
     /// Says whether the node is still there.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate_core::client::Outcome;
 use quorate_core::raft::Status;
-use quorate_core::types::{Index, NodeId};
+use quorate_core::types::{Index, MemberRole, Membership, NodeId};
 use quorate_core::wire::client::{Get, Op, Put};
 
 use super::World;
@@ -14,6 +14,7 @@ use super::clients::Client;
 use crate::chance::Chance;
 use crate::coverage::Sometimes;
 use crate::history::{Operation, wgl, witness};
+use crate::known::is_quorum;
 use crate::oracle::Execution;
 use crate::plan::{Ending, Power};
 
@@ -62,22 +63,36 @@ impl World {
         5_000_000 + elections + (entries + applies) * step + 2 * deadline
     }
 
-    /// The nodes that are to be well: all that are not lost, or a random quorum of them.
+    /// The nodes that are to be well: all that are not lost, or a random quorum of them, by whichever
+    /// members are in effect or come to be.
     fn choose_core(&self, chance: &mut Chance) -> Vec<NodeId> {
-        let mut core: Vec<NodeId> = self
-            .machines
-            .values()
-            .filter(|machine| !machine.gone)
-            .map(|machine| machine.id)
-            .collect();
-        let quorum = self.machines.len() / 2 + 1;
+        let there = self.machines.values().filter(|machine| !machine.gone && !machine.absent);
+        let mut core: Vec<NodeId> = there.map(|machine| machine.id).collect();
         // Who lacks the state cannot lead, so all that could are needed.
         let lacks = self.machines.values().any(super::machine::Machine::lacks_state);
-        while !lacks && self.plan.ending == Ending::Quorum && core.len() > quorum {
-            let place = usize::try_from(chance.below(core.len() as u64)).unwrap_or(0);
-            core.remove(place);
+        if lacks || self.plan.ending == Ending::All {
+            return core;
         }
-        core
+        let memberships = self.memberships();
+        loop {
+            // Learners that are heard may be promoted, together or one by one.
+            let learns = |id: NodeId| memberships.iter().any(|members| learns(members, id));
+            let without = |id: NodeId| {
+                if learns(id) {
+                    return false;
+                }
+                memberships
+                    .iter()
+                    .all(|members| is_quorum(members, |it| it != id && core.contains(&it)))
+            };
+            let spare: Vec<NodeId> = core.iter().copied().filter(|id| without(*id)).collect();
+            if spare.is_empty() {
+                return core;
+            }
+            let place = usize::try_from(chance.below(spare.len() as u64)).unwrap_or(0);
+            let goes = spare.get(place).copied();
+            core.retain(|id| Some(*id) != goes);
+        }
     }
 
     fn heal(&mut self) -> Vec<NodeId> {
@@ -149,33 +164,39 @@ impl World {
         }
     }
 
-    /// The settled leader whom everyone in the core follows. It may be a node whose disk hangs, as
-    /// long as there is nothing to write.
-    fn common_leader(&self, core: &[NodeId]) -> Option<&Status> {
-        let mut statuses = core.iter().map(|id| self.machine(*id).status());
+    /// The settled leader whom every member in the core follows, once no change of the members is
+    /// under way. It may be a node whose disk hangs, as long as there is nothing to write.
+    fn common_leader(&self, core: &[NodeId]) -> Option<(&Status, Vec<NodeId>)> {
         let leader = self.machines.values().filter_map(super::machine::Machine::status);
         let leader = leader.filter(|status| status.settled).max_by_key(|status| status.term)?;
-        let follows = |status: Option<&Status>| {
+        let members = &leader.membership;
+        let changes = members.is_joint() || !leader.membership_committed;
+        let changes = changes || !members.votes(leader.id);
+        let well = core.iter().copied().filter(|id| members.member(*id).is_some());
+        let well: Vec<NodeId> = well.collect();
+        let follows = |id: &NodeId| {
+            let status = self.machine(*id).status();
             status.is_some_and(|s| s.term == leader.term && s.leader == Some(leader.id))
         };
-        statuses.all(follows).then_some(leader)
+        (!changes && well.iter().all(follows)).then_some((leader, well))
     }
 
-    /// Whether everyone in the core follows one leader and has applied the log up to there, and
+    /// Whether every member in the core follows one leader and has applied the log up to there, and
     /// no call is open.
     fn is_settled(&self, core: &[NodeId], up_to: Index) -> bool {
-        let leads = self.common_leader(core).is_some();
+        let Some((_, well)) = self.common_leader(core) else { return false };
         let applied = |id: &NodeId| self.machine(*id).status().map(|status| status.applied);
-        let level = core.iter().all(|id| applied(id).is_some_and(|applied| applied >= up_to));
-        leads && level && self.clients.values().all(|client| client.open.is_empty())
+        let level = well.iter().all(|id| applied(id).is_some_and(|applied| applied >= up_to));
+        level && self.clients.values().all(|client| client.open.is_empty())
     }
 
     /// Whether, in addition, nothing is under way and all logs end at one place.
     fn is_still(&self, core: &[NodeId]) -> bool {
-        let last = self.common_leader(core).map(|leader| leader.last_index);
+        let Some((leader, well)) = self.common_leader(core) else { return false };
         let ends = |id: &NodeId| self.machine(*id).status().map(|status| status.last_index);
-        let quiet = core.iter().all(|id| self.machine(*id).is_quiet() && ends(id) == last);
-        last.is_some_and(|last| quiet && self.is_settled(core, last))
+        let last = leader.last_index;
+        let quiet = well.iter().all(|id| self.machine(*id).is_quiet() && ends(id) == Some(last));
+        quiet && self.is_settled(core, last)
     }
 
     fn nobody_waits(&self, core: &[NodeId]) -> bool {
@@ -192,7 +213,7 @@ impl World {
             self.until(end, |world| world.is_still(core))
         } else {
             self.until(end, |world| world.common_leader(core).is_some());
-            let up_to = self.common_leader(core).map(|leader| leader.last_index);
+            let up_to = self.common_leader(core).map(|(leader, _)| leader.last_index);
             self.until(end, |world| up_to.is_some_and(|up_to| world.is_settled(core, up_to)))
         };
         if settled || self.watch.violation.is_some() {
@@ -200,13 +221,14 @@ impl World {
         }
         let states = core.iter().map(|id| match self.machine(*id).status() {
             Some(status) => format!(
-                "n{id} {} of term {}, leader {:?}, commit {}, applied {}, last {}{}",
+                "n{id} {} of term {}, leader {:?}, commit {}, applied {}, last {}, {}{}",
                 status.role.as_str(),
                 status.term,
                 status.leader.map(|id| id.0),
                 status.commit,
                 status.applied,
                 status.last_index,
+                crate::story::members_words(&status.membership),
                 self.machine(*id)
                     .under_way()
                     .iter()
@@ -233,7 +255,8 @@ impl World {
             self.history.iter().filter_map(|operation| operation.op.key().cloned()).collect();
         keys.sort();
         keys.dedup();
-        let endpoints = core.iter().map(|id| format!("n{id}")).collect();
+        let well = self.common_leader(core).map_or_else(|| core.to_vec(), |(_, well)| well);
+        let endpoints = well.iter().map(|id| format!("n{id}")).collect();
         self.add_client_of(PROBE, endpoints, Chance::stream(self.plan.seed, "probe", 0, 0));
         if let Some(client) = self.clients.get_mut(&PROBE) {
             client.done = true;
@@ -249,7 +272,7 @@ impl World {
             self.ask(&Op::Get(Get { key, ..Get::default() }));
         }
         if self.watch.violation.is_none() {
-            let all = core.len() == self.machines.len();
+            let all = self.machines.values().all(|it| it.absent || core.contains(&it.id));
             let what = if all { Sometimes::WholeAgain } else { Sometimes::QuorumServedAlone };
             self.watch.sometimes(what);
         }
@@ -369,4 +392,8 @@ impl World {
             self.watch.sometimes(Sometimes::UnknownDidNotHappen);
         }
     }
+}
+
+fn learns(members: &Membership, id: NodeId) -> bool {
+    members.member(id).is_some_and(|member| member.role == MemberRole::Learner)
 }

@@ -36,10 +36,10 @@ impl World {
         leaders.max_by_key(|machine| machine.term()).map(|machine| machine.id)
     }
 
-    fn resolve(&self, target: Target) -> NodeId {
+    pub(super) fn resolve(&self, target: Target) -> NodeId {
         let leader = self.leader().unwrap_or(NodeId(1));
         match target {
-            Target::Node(id) => NodeId((id - 1) % self.plan.nodes + 1),
+            Target::Node(id) => NodeId((id - 1) % self.plan.machines() + 1),
             Target::Leader => leader,
             Target::Follower(place) => {
                 let others: Vec<NodeId> =
@@ -93,6 +93,7 @@ impl World {
             | Fault::Full { .. }
             | Fault::Rot { .. }
             | Fault::Wipe { .. } => self.strike_disk(&timed.fault, &mut chance),
+            Fault::Members(order) => self.order(order, chance),
             Fault::ClientReset { client } => self.cut_client(client, None),
             Fault::ClientSilence { client, requests_arrive } => {
                 self.cut_client(client, Some(requests_arrive));
@@ -122,6 +123,10 @@ impl World {
             Fault::Cut { from, .. } | Fault::Clog { from, .. } => *from,
             Fault::Reset { a, .. } => *a,
             Fault::Usurp { .. } => Target::Leader,
+            Fault::Members(order) => match order.target() {
+                Some(node) => node,
+                None => return "cluster",
+            },
             Fault::Partition { shape: Shape::Isolated(node) | Shape::Bridge(node), .. } => *node,
             Fault::Partition { shape: Shape::Halves(_) | Shape::Chain | Shape::Ring, .. }
             | Fault::CrashAll { .. }
@@ -194,7 +199,7 @@ impl World {
         let Some(id) = self.leader() else { return };
         let Some(process) = &mut self.machine_mut(id).process else { return };
         let ticket = process.ticket(Waiting::Nobody);
-        self.watch.tell(now, &Fact::Ordered { node: id, ticket });
+        self.watch.tell(now, &Fact::Ordered { node: id, ticket, changes: false });
         let to = (to != id).then_some(to);
         self.feed(id, Input::TransferLeadership { ticket, to });
     }
@@ -258,7 +263,7 @@ impl World {
 
     /// The directions that a partition cuts.
     fn pairs(&self, shape: Shape) -> Vec<(NodeId, NodeId)> {
-        let nodes = self.plan.nodes;
+        let nodes = self.plan.machines();
         let middle = match shape {
             Shape::Isolated(target) | Shape::Bridge(target) => Some(self.resolve(target)),
             Shape::Halves(_) | Shape::Chain | Shape::Ring => None,

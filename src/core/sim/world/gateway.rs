@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use quorate_core::kv::{Command, WriteOp};
 use quorate_core::raft::{Input, Refusal};
-use quorate_core::types::{Index, NodeId, Ticket};
+use quorate_core::types::{ChangeRefusal, Index, NodeId, Ticket};
 use quorate_core::wire::client::{
     Decoded, ErrorCode, Failure, Hello, Leader, Limits, Op, OpResult, Request, Requests, Success,
     Welcome, encode_reply, encode_result,
@@ -15,7 +15,8 @@ use quorate_core::wire::client::{
 use super::World;
 use super::machine::{Question, Waiting};
 use super::queue::Event;
-use crate::facts::Fact;
+use crate::coverage::Sometimes;
+use crate::facts::{Fact, Lease};
 
 /// Where a connection stands, at the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,16 +158,27 @@ impl World {
         let bytes = command.encode();
         let Some(process) = &mut self.machine_mut(node).process else { return };
         let ticket = process.ticket(waiting);
-        self.watch.tell(now, &Fact::Asked { node, ticket, command: Some(&bytes) });
+        let (command, lease) = (Some(&bytes), None);
+        self.watch.tell(now, &Fact::Asked { node, ticket, command, lease });
         self.feed(node, Input::Propose(vec![(ticket, bytes)]));
     }
 
     fn read(&mut self, node: NodeId, question: Question) {
         let now = self.now;
-        let Some(process) = &mut self.machine_mut(node).process else { return };
+        let knobs = &self.plan.knobs;
+        // A fifth less than the shortest time for which nobody is elected.
+        let length = Duration::from_millis(knobs.election_timeout_ms) * 4 / 5;
+        let leased = knobs.lease_reads;
+        let machine = self.machine_mut(node);
+        let lease = leased.then_some(Lease { now: machine.clock.at(now), length });
+        let Some(process) = &mut machine.process else { return };
         let ticket = process.ticket(Waiting::Read(question));
-        self.watch.tell(now, &Fact::Asked { node, ticket, command: None });
-        self.feed(node, Input::Read(vec![ticket]));
+        if leased {
+            process.leased.push(ticket);
+        }
+        self.watch.tell(now, &Fact::Asked { node, ticket, command: None, lease });
+        let input = if leased { Input::LeaseRead } else { Input::Read };
+        self.feed(node, input(vec![ticket]));
     }
 
     // ---- answers ----
@@ -186,7 +198,7 @@ impl World {
         let Some(process) = &self.machine(node).process else { return };
         let result = process.state.get(&question.get);
         if !self.machine(node).leads() {
-            self.watch.sometimes(crate::coverage::Sometimes::FollowerRead);
+            self.watch.sometimes(Sometimes::FollowerRead);
         }
         self.answer(question.conn, question.id, &result);
     }
@@ -199,7 +211,11 @@ impl World {
         result: OpResult,
     ) {
         let Some(process) = &mut self.machine_mut(node).process else { return };
-        let Some(Waiting::Write { conn, id }) = process.tickets.remove(&ticket) else { return };
+        let waiting = process.tickets.remove(&ticket);
+        if matches!(waiting, Some(Waiting::Change)) {
+            return self.watch.sometimes(Sometimes::ChangeDone);
+        }
+        let Some(Waiting::Write { conn, id }) = waiting else { return };
         let standing = self.conns.get(&conn).map(|known| known.standing);
         let result = match standing {
             Some(Standing::Greeting(session)) if id == 0 => {
@@ -245,11 +261,17 @@ impl World {
             }
             Some(Waiting::Read(Question { conn, id, .. })) => {
                 if why == Refusal::NoLeader && self.machine(node).leads() {
-                    self.watch.sometimes(crate::coverage::Sometimes::ReadRefusedOnStepDown);
+                    self.watch.sometimes(Sometimes::ReadRefusedOnStepDown);
                 }
                 self.answer(conn, id, &Err(failure));
             }
-            Some(Waiting::Nobody) | None => {}
+            Some(Waiting::Change) if why == Refusal::Unknown => {
+                self.watch.sometimes(Sometimes::ChangeEndedUnknown);
+            }
+            Some(Waiting::Change) if why == Refusal::Change(ChangeRefusal::UnderWay) => {
+                self.watch.sometimes(Sometimes::ChangeUnderWay);
+            }
+            Some(Waiting::Change | Waiting::Nobody) | None => {}
         }
     }
 
@@ -273,7 +295,7 @@ impl World {
             }
         };
         if code == ErrorCode::NotLeader {
-            self.watch.sometimes(crate::coverage::Sometimes::SentToLeader);
+            self.watch.sometimes(Sometimes::SentToLeader);
         }
         let leader = self.leader_of(node);
         Failure { code, message: format!("node {node}: {refusal:?}"), leader, revision: None }

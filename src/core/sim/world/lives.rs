@@ -16,11 +16,12 @@ impl World {
     /// The node's process starts from its disk.
     pub(super) fn start(&mut self, id: NodeId) {
         let now = self.now;
-        let Self { plan, machines, watch, .. } = self;
-        let machine = machines.get_mut(&id).expect("only members are named");
-        if machine.is_up() || machine.gone {
+        let machine = self.machine(id);
+        if machine.is_up() || machine.gone || machine.absent || self.stays_retired(id) {
             return;
         }
+        let Self { plan, machines, watch, .. } = self;
+        let machine = machines.get_mut(&id).expect("only nodes that are there are named");
         if let Some(power) = machine.power_goes.take() {
             machine.lose_power(power, &plan.knobs);
         }
@@ -129,7 +130,7 @@ impl World {
             return;
         }
         self.leave_half_written(id);
-        let machine = self.machines.get_mut(&id).expect("only members are named");
+        let machine = self.machines.get_mut(&id).expect("only nodes that are there are named");
         machine.process = None;
         machine.lose_power(power, &self.plan.knobs);
         if self.watch.known().nodes.get(&id).is_some_and(|node| !node.waiting.is_empty()) {
@@ -149,7 +150,7 @@ impl World {
 
     /// Of the write and sync that were going on, some had been done.
     fn leave_half_written(&mut self, id: NodeId) {
-        let machine = self.machines.get_mut(&id).expect("only members are named");
+        let machine = self.machines.get_mut(&id).expect("only nodes that are there are named");
         let (half, at) = (machine.chance.percent(60), machine.chance.between(1, 3));
         let knobs = &self.plan.knobs;
         if !half || machine.process.as_ref().is_none_or(|process| process.syncing.is_empty()) {

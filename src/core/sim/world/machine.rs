@@ -58,6 +58,18 @@ pub(super) struct Machine {
     /// Counts the starts; what was scheduled in an earlier one is void.
     pub(super) epoch: u64,
     pub(super) process: Option<Process>,
+    /// Counts its disks. Other nodes tell by it whether it is still who they know.
+    pub(super) incarnation: u64,
+    /// It is there, and nobody has started it yet.
+    pub(super) absent: bool,
+    /// Its disk has not been started from.
+    pub(super) fresh: bool,
+    /// Its disk begins with nothing, and its log comes from a leader.
+    pub(super) joins: bool,
+    /// It was told that it is removed, and waits to be started again.
+    pub(super) retired: bool,
+    /// The incarnations that it has met, by node and by the entry that added it. On its disk.
+    pub(super) met: BTreeMap<(NodeId, Index), u64>,
     /// Its disk is lost: it does not come back.
     pub(super) gone: bool,
     /// Its log is damaged, and its next start must say so.
@@ -106,6 +118,8 @@ pub(super) struct Process {
     pub(super) installs: bool,
     pub(super) tickets: BTreeMap<Ticket, Waiting>,
     pub(super) next_ticket: u64,
+    /// Reads that came since the last drain, and may be answered under a lease.
+    pub(super) leased: Vec<Ticket>,
     /// Reads whose index is not applied yet.
     pub(super) reads: BTreeMap<Index, Vec<Question>>,
 }
@@ -144,6 +158,8 @@ pub(super) enum Waiting {
     Write { conn: u64, id: u64 },
     /// A read.
     Read(Question),
+    /// An operator, for a change of the members.
+    Change,
     /// Nobody.
     Nobody,
 }
@@ -160,11 +176,17 @@ impl Machine {
     pub(super) fn new(plan: &Plan, id: NodeId) -> Self {
         let place = usize::try_from(id.0 - 1).unwrap_or(usize::MAX);
         let rate = plan.clock_rates.get(place).copied().unwrap_or(1_000_000);
-        let fs = MemoryFs::default();
-        fs.stop_tracing();
+        let founds = id.0 <= plan.nodes;
+        let others = (1..=plan.nodes).map(|other| ((NodeId(other), Index(0)), 1));
         Self {
             id,
-            fs,
+            fs: new_disk(),
+            incarnation: 1,
+            absent: !founds,
+            joins: !founds,
+            fresh: true,
+            retired: false,
+            met: if founds { others.collect() } else { BTreeMap::new() },
             clock: Clock { rate, offset: 1_000_000 * id.0 },
             checkpoint: None,
             trimmed: false,
@@ -181,6 +203,18 @@ impl Machine {
             down_us: 0,
             chance: Chance::stream(plan.seed, "machine", id.0, 0),
         }
+    }
+
+    /// Its disk is another one from now on, with nothing on it. It must not run.
+    pub(super) fn replace_disk(&mut self) {
+        assert!(!self.is_up(), "the disk of a running node is not replaced");
+        self.incarnation += 1;
+        self.fs = new_disk();
+        self.met.clear();
+        (self.joins, self.fresh) = (true, true);
+        (self.gone, self.rotten, self.retired) = (false, false, false);
+        (self.checkpoint, self.trimmed, self.full) = (None, false, false);
+        (self.armed, self.power_goes, self.down_us) = (None, None, 0);
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -259,11 +293,11 @@ impl Machine {
     pub(super) fn boot(&mut self, plan: &Plan, now: u64) -> Result<(Process, Started), StoreError> {
         let knobs = &plan.knobs;
         self.set_disk_faults(knobs, Faults::default());
-        let identity = Identity { cluster: 7, node: self.id, incarnation: 1 };
+        let identity = Identity { cluster: 7, node: self.id, incarnation: self.incarnation };
         let (segment_bytes, preallocate_bytes) = (knobs.segment_bytes, knobs.preallocate_bytes);
         let options = Options { segment_bytes, preallocate_bytes, identity };
         let (mut wal, mut recovered) = Wal::open(Arc::new(self.fs.clone()), options)?;
-        if self.epoch == 0 {
+        if std::mem::take(&mut self.fresh) && !self.joins {
             let first = Boot::first(membership(plan.nodes));
             wal.save_hard_state(first.hard_state)?;
             wal.append(&first.entries)?;
@@ -311,6 +345,7 @@ impl Machine {
             tickets: BTreeMap::new(),
             // Tickets of one start are told from those of another.
             next_ticket: self.epoch << 40,
+            leased: Vec::new(),
             reads: BTreeMap::new(),
         };
         Ok((process, started))
@@ -331,9 +366,18 @@ impl Machine {
             snapshot_entries: plan.upkeep.snapshot_entries,
             snapshot_bytes: plan.upkeep.snapshot_bytes,
             trailing_entries: plan.upkeep.trailing_entries,
+            promote_learners: plan.members.promote,
+            promote_after: Duration::from_millis(plan.members.promote_after_ms),
+            lease_reads: knobs.lease_reads,
             ..Config::new(self.id, seed)
         }
     }
+}
+
+fn new_disk() -> MemoryFs {
+    let fs = MemoryFs::default();
+    fs.stop_tracing();
+    fs
 }
 
 /// The members of a cluster of that size. Clients reach node 2 at `n2`.

@@ -12,6 +12,8 @@
 //!                             ├── gateway.rs   clients' connections, at the node
 //!                             ├── clients.rs   clients: the real session, and what they call
 //!                             ├── faults.rs    what goes wrong
+//!                             ├── operator.rs  changes of the members
+//!                             ├── handshake.rs which nodes speak to each other
 //!                             └── ending.rs    healing, and the checks at the end
 //! ```
 //!
@@ -32,6 +34,7 @@ use clients::Client;
 use gateway::Conn;
 use machine::Machine;
 use network::Network;
+use operator::Errand;
 use queue::{Event, Queue};
 
 mod clients;
@@ -39,9 +42,11 @@ mod driver;
 mod ending;
 mod faults;
 mod gateway;
+mod handshake;
 mod lives;
 mod machine;
 mod network;
+mod operator;
 mod queue;
 mod snapshots;
 mod upkeep;
@@ -90,6 +95,9 @@ pub(crate) struct World {
     conns: BTreeMap<u64, Conn>,
     next_conn: u64,
     history: Vec<Operation>,
+    /// What operators are at.
+    errands: BTreeMap<u64, Errand>,
+    next_errand: u64,
     /// When each entry was first applied, from index 1.
     executed_at: Vec<u64>,
     watch: Watch,
@@ -101,16 +109,19 @@ pub(crate) struct World {
 
 impl World {
     fn new(plan: Plan, story: bool) -> Self {
-        let machines = (1..=plan.nodes).map(|id| (NodeId(id), Machine::new(&plan, NodeId(id))));
+        let machines =
+            (1..=plan.machines()).map(|id| (NodeId(id), Machine::new(&plan, NodeId(id))));
         let mut world = Self {
             now: 0,
             queue: Queue::default(),
             machines: machines.collect(),
-            network: Network::new(plan.seed, plan.nodes),
+            network: Network::new(plan.seed, plan.nodes, plan.machines()),
             clients: BTreeMap::new(),
             conns: BTreeMap::new(),
             next_conn: 1,
             history: Vec::new(),
+            errands: BTreeMap::new(),
+            next_errand: 1,
             executed_at: Vec::new(),
             watch: Watch::new(story),
             calm: false,
@@ -139,11 +150,11 @@ impl World {
     }
 
     fn machine(&self, id: NodeId) -> &Machine {
-        self.machines.get(&id).expect("only members are named")
+        self.machines.get(&id).expect("only nodes that are there are named")
     }
 
     fn machine_mut(&mut self, id: NodeId) -> &mut Machine {
-        self.machines.get_mut(&id).expect("only members are named")
+        self.machines.get_mut(&id).expect("only nodes that are there are named")
     }
 
     /// Lets things happen until that time, or until it is done, which is looked at every few
@@ -183,6 +194,7 @@ impl World {
             Event::Deliver(packet) => self.deliver(packet),
             Event::Dial { from, to } => self.dial(from, to),
             Event::Silence { node, epoch, peer } => self.silence(node, epoch, peer),
+            Event::Errand { number } => self.errand(number),
             Event::Fault(place) => self.strike(place),
             Event::Lift(lift) => self.lift(lift),
             Event::Wake { client } => self.wake(client),

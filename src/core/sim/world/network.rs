@@ -28,6 +28,8 @@ pub(super) struct Link {
     pub(super) clogs: u64,
     /// Whether the sender's connection stands.
     pub(super) connected: bool,
+    /// An attempt to connect is scheduled.
+    dials: bool,
     /// The connection's number.
     connection: u64,
     /// Streams: no message arrives before an earlier one.
@@ -47,15 +49,17 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) fn new(seed: u64, nodes: u64) -> Self {
+    /// Links between all, of which those between the first members stand.
+    pub(super) fn new(seed: u64, members: u64, machines: u64) -> Self {
         let mut links = BTreeMap::new();
-        for from in 1..=nodes {
-            for to in (1..=nodes).filter(|to| *to != from) {
+        for from in 1..=machines {
+            for to in (1..=machines).filter(|to| *to != from) {
                 let link = Link {
                     chance: Chance::stream(seed, "link", from, to),
                     cuts: 0,
                     clogs: 0,
-                    connected: true,
+                    connected: from <= members && to <= members,
+                    dials: false,
                     connection: 1,
                     last_arrival: 0,
                     waiting: Vec::new(),
@@ -73,12 +77,6 @@ impl Network {
 
     pub(super) fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
         self.links.get(&(from, to)).is_none_or(|link| link.cuts > 0)
-    }
-
-    /// Whether what was sent over that connection can still arrive.
-    pub(super) fn is_of(&self, from: NodeId, to: NodeId, connection: u64) -> bool {
-        let link = self.links.get(&(from, to));
-        connection == 0 || link.is_some_and(|link| link.connection == connection)
     }
 
     fn remember(&mut self, packet: &Packet) {
@@ -111,7 +109,8 @@ impl World {
             self.watch.sometimes(Sometimes::BatchFull);
         }
         let (fate, connection) = self.fate(from, to);
-        let packet = Packet { from, to, connection, message };
+        let disks = self.disks(from, to);
+        let packet = Packet { from, to, connection, disks, message };
         match fate {
             Fate::Lost => self.watch.tally.lost += 1,
             Fate::Breaks => self.break_link(from, to),
@@ -180,12 +179,12 @@ impl World {
 
     /// A message arrives, unless its way was cut meanwhile.
     pub(super) fn deliver(&mut self, packet: Packet) {
-        let Packet { from, to, connection, message } = &packet;
-        let streams = self.plan.network.streams;
-        let Some(link) = self.network.link(*from, *to) else { return };
-        if streams && *connection != link.connection {
+        let Packet { from, to, connection, disks, message } = &packet;
+        if !self.is_way(*from, *to, *connection, *disks) {
             return;
         }
+        let streams = self.plan.network.streams;
+        let Some(link) = self.network.link(*from, *to) else { return };
         if link.cuts > 0 {
             // A stream repeats what was not acknowledged; a datagram is gone.
             if streams {
@@ -197,6 +196,9 @@ impl World {
             return;
         }
         let (from, to, message) = (*from, *to, message.clone());
+        if self.is_cut_off(from, to) {
+            return self.break_link(from, to);
+        }
         self.network.remember(&packet);
         let message = if self.plan.knobs.wire { through_the_wire(&message) } else { message };
         self.feed(to, Input::Received { from, message });
@@ -226,6 +228,7 @@ impl World {
         link.connected = false;
         link.connection += 1;
         link.waiting.clear();
+        link.dials = true;
         let dial = now + link.chance.between(1_000, 200_000);
         let heard = link.chance.between(10, 5_000);
         let epoch = self.machine(to).epoch;
@@ -237,21 +240,52 @@ impl World {
         }
     }
 
+    /// Sees to it that a node tries to reach another.
+    pub(super) fn begin_to_dial(&mut self, from: NodeId, to: NodeId) {
+        let now = self.now;
+        let Some(link) = self.network.link(from, to) else { return };
+        if !link.connected && !std::mem::replace(&mut link.dials, true) {
+            let dial = now + link.chance.between(1_000, 50_000);
+            self.queue.push(dial, Event::Dial { from, to });
+        }
+    }
+
+    /// The disks at both ends of a way.
+    pub(super) fn disks(&self, from: NodeId, to: NodeId) -> (u64, u64) {
+        (self.machine(from).incarnation, self.machine(to).incarnation)
+    }
+
+    /// Whether what was sent over that connection, between those disks, can still arrive. What was
+    /// meant for another disk, or comes from one, is of a connection that ended with its process.
+    pub(super) fn is_way(
+        &mut self,
+        from: NodeId,
+        to: NodeId,
+        connection: u64,
+        disks: (u64, u64),
+    ) -> bool {
+        let same = self.disks(from, to) == disks;
+        let streams = self.plan.network.streams;
+        let link = self.network.link(from, to);
+        same && link.is_some_and(|link| !streams || connection == link.connection)
+    }
+
     /// Opens the connection, or tries again later.
     pub(super) fn dial(&mut self, from: NodeId, to: NodeId) {
         let open = !self.network.is_cut(from, to) && !self.network.is_cut(to, from);
         let up = self.machine(from).is_up() && self.machine(to).is_up();
         let now = self.now;
-        let Some(link) = self.network.link(from, to) else { return };
-        if link.connected {
+        if self.network.link(from, to).is_none_or(|link| link.connected) {
             return;
         }
-        if !(open && up) {
+        let met = open && up && self.shake_hands(from, to);
+        let Some(link) = self.network.link(from, to) else { return };
+        if !met {
             let again = now + link.chance.between(20_000, 200_000);
             self.queue.push(again, Event::Dial { from, to });
             return;
         }
-        link.connected = true;
+        (link.connected, link.dials) = (true, false);
         link.last_arrival = now;
         self.feed(from, Input::Connected { peer: to });
     }
@@ -262,8 +296,9 @@ impl World {
             let place = self.network.chance.below(self.network.history.len() as u64);
             let place = usize::try_from(place).unwrap_or(0);
             let Some(packet) = self.network.history.get(place).cloned() else { return };
-            let Packet { from, to, message, .. } = packet;
-            if !self.network.is_cut(from, to) && self.machine(to).is_up() {
+            let Packet { from, to, disks, message, .. } = packet;
+            let same = self.disks(from, to) == disks;
+            if same && !self.network.is_cut(from, to) && self.machine(to).is_up() {
                 self.watch.sometimes(Sometimes::OldMessageReplayed);
                 if self.machine(to).term().is_some_and(|term| term > message.term()) {
                     self.watch.sometimes(Sometimes::OldMessageOfAnOlderTerm);

@@ -35,6 +35,8 @@ pub(super) enum Event {
     Dial { from: NodeId, to: NodeId },
     /// The end of the connection from a peer is noticed by the one who listened on it.
     Silence { node: NodeId, epoch: u64, peer: NodeId },
+    /// An operator looks after what he wants.
+    Errand { number: u64 },
     /// A fault of the plan.
     Fault(usize),
     /// A fault is over.
@@ -64,6 +66,8 @@ pub(super) struct Packet {
     pub(super) to: NodeId,
     /// The connection's number; 0 where there is none.
     pub(super) connection: u64,
+    /// The incarnations of both, as they met.
+    pub(super) disks: (u64, u64),
     pub(super) message: Message,
 }
 

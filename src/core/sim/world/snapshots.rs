@@ -46,6 +46,7 @@ pub(super) struct Parcel {
     pub(super) from: NodeId,
     pub(super) to: NodeId,
     connection: u64,
+    disks: (u64, u64),
     piece: Piece,
 }
 
@@ -99,8 +100,9 @@ impl World {
 
     fn transmit(&mut self, from: NodeId, to: NodeId, piece: &Piece) {
         let (arrivals, connection) = self.arrivals(from, to);
+        let disks = self.disks(from, to);
         for at in arrivals {
-            let parcel = Parcel { from, to, connection, piece: piece.clone() };
+            let parcel = Parcel { from, to, connection, disks, piece: piece.clone() };
             self.queue.push(at, Event::Parcel(parcel));
         }
     }
@@ -108,7 +110,7 @@ impl World {
     /// A piece arrives.
     pub(super) fn parcel(&mut self, parcel: &Parcel) {
         let (from, to, connection) = (parcel.from, parcel.to, parcel.connection);
-        if self.network.is_cut(from, to) || !self.network.is_of(from, to, connection) {
+        if self.network.is_cut(from, to) || !self.is_way(from, to, connection, parcel.disks) {
             return;
         }
         if self.requeue_if_paused(to, || Event::Parcel(parcel.clone())) {

@@ -112,11 +112,16 @@ impl World {
         let (position, hash) = (state.position(), state.hash());
         let machine = self.machine_mut(id);
         let local = machine.clock.at(now);
+        let joins = machine.joins;
         let Some(process) = &mut machine.process else { return };
+        let first = joins && process.state.applied().0 == 0;
         process.state = state;
         process.pacemaker.applied_clock(local);
         process.installs = false;
         self.watch.tell(now, &Fact::Installed { node: id, position, hash });
+        if first {
+            self.watch.sometimes(Sometimes::AddedNodeGotASnapshot);
+        }
         if self.ends_at(id, Point::Replaced) {
             return;
         }
@@ -124,13 +129,10 @@ impl World {
         self.feed(id, Input::Installed { position });
     }
 
-    /// Whether, without what this node knows, there are enough left who could lead: more than half
-    /// have their disks and their state.
+    /// Whether, without what this node knows, there are enough left who could lead, whichever members
+    /// are in effect: more than half have their disks and their state.
     pub(super) fn may_lose(&self, id: NodeId) -> bool {
-        let away = |machine: &&super::machine::Machine| {
-            machine.id == id || machine.gone || machine.rotten || machine.lacks_state()
-        };
-        2 * self.machines.values().filter(away).count() < self.machines.len()
+        self.memberships().iter().all(|members| self.can_go_on(members, Some(id)))
     }
 
     /// The node ends, and its checkpoint is lost, unless that would leave too few who could lead.

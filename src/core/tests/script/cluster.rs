@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use quorate_core::raft::{Effects, Input, Message, Node};
-use quorate_core::types::{Index, NodeId, Ticket};
+use quorate_core::raft::{Config, Effects, Input, Message, Node};
+use quorate_core::types::{Change, Index, NodeId, Ticket};
 
 use super::checks::Checks;
 use super::dump;
-use super::machine::Machine;
+use super::machine::{Disk, Machine};
 use super::notation::{self, name};
 
 /// The most events of one `stabilize`: far more than any script needs.
@@ -148,6 +148,9 @@ impl Cluster {
             let (ticket, why) = (dump::ticket(ticket), dump::refusal(refusal));
             self.say(format!("{from} refuse {ticket}: {why}"));
         }
+        for ticket in effects.done {
+            self.say(format!("{from} done   {}", dump::ticket(ticket)));
+        }
         if self.applies_at_once {
             self.applied(id, usize::MAX)?;
         }
@@ -190,6 +193,27 @@ impl Cluster {
     pub(crate) fn read(&mut self, id: NodeId) -> Result<(), String> {
         self.reads += 1;
         self.feed(id, [Input::Read(vec![Ticket(dump::FIRST_READ + self.reads)])])
+    }
+
+    /// An operator changes the members.
+    pub(crate) fn change(&mut self, id: NodeId, changes: Vec<Change>) -> Result<(), String> {
+        self.writes += 1;
+        let ticket = Ticket(self.writes);
+        self.feed(id, [Input::ChangeMembers { ticket, changes, force: false }])
+    }
+
+    /// An operator wants another leader.
+    pub(crate) fn transfer(&mut self, id: NodeId, to: Option<NodeId>) -> Result<(), String> {
+        self.writes += 1;
+        self.feed(id, [Input::TransferLeadership { ticket: Ticket(self.writes), to }])
+    }
+
+    /// A node with an empty disk starts, with the settings that all have.
+    pub(crate) fn join(&mut self, id: NodeId) -> Result<(), String> {
+        let like = self.machines.values().next().ok_or("there is no cluster")?;
+        let config = Config { id, seed: id.0, ..like.config.clone() };
+        self.machines.insert(id, Machine::new(config, Disk::empty()));
+        self.restart(id)
     }
 
     // ---- network ----

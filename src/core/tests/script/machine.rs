@@ -16,6 +16,16 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
+    /// With nothing on it.
+    pub(crate) fn empty() -> Self {
+        Self {
+            hard_state: HardState::default(),
+            base: Position::default(),
+            base_membership: None,
+            entries: vec![],
+        }
+    }
+
     fn write(&mut self, persist: &Persist) {
         if let Some(hard_state) = persist.hard_state {
             self.hard_state = hard_state;

@@ -58,9 +58,19 @@ pub(crate) fn membership(ids: impl IntoIterator<Item = NodeId>) -> Membership {
     Membership::of(ids.into_iter().map(member).collect())
 }
 
-/// The ids of a membership: `1,2,3`.
-pub(crate) fn voters(membership: &Membership) -> String {
-    membership.voters().map(|id| id.to_string()).collect::<Vec<_>>().join(",")
+/// A membership: `1,2,3` of voters only; `1,2 with 4 before 1,2,3` with a learner, while the voters
+/// change. Only the first kind is read back.
+pub(crate) fn members(membership: &Membership) -> String {
+    let list = |ids: Vec<NodeId>| ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(",");
+    let voters: Vec<NodeId> = membership.voters().collect();
+    let others = membership.ids().filter(|id| !membership.votes(*id)).collect::<Vec<_>>();
+    let mut text = list(voters);
+    for (word, ids) in [("with", others), ("before", membership.outgoing.clone())] {
+        if !ids.is_empty() {
+            text = format!("{text} {word} {}", list(ids));
+        }
+    }
+    text
 }
 
 /// An entry's text.
@@ -72,7 +82,7 @@ pub(crate) fn entry(entry: &Entry) -> String {
         Payload::Command(command) => {
             format!("{position} \"{}\"", String::from_utf8_lossy(command))
         }
-        Payload::Membership(members) => format!("{position} members({})", voters(members)),
+        Payload::Membership(new) => format!("{position} members({})", members(new)),
     }
 }
 

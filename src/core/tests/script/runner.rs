@@ -22,6 +22,9 @@
 //! | `cut n1 n2`, `cut n1 -> n2`, `isolate n1`, `heal` | links break, both ways or one way; all come back |
 //! | `connect n1 n2`, `disconnect n1 n2`, `silence n1 n2` | n1 is told so of its connection to (or from) n2 |
 //! | `stepdown n1` | n1 is about to stop |
+//! | `join n4` | a new node with an empty disk starts; nobody knows it |
+//! | `change n1 add n4 remove n2` | n1 is to change the members so: add, promote, demote, remove; tickets as writes |
+//! | `transfer n1 [n2]` | n1 is to hand leadership over; tickets as writes |
 //! | `stabilize [n1 n2 ..]` | messages among them arrive and disks sync until all is quiet |
 //! | `status [n1]`, `log [n1]`, `members n1`, `flight` | what is: nodes, disks, a membership, messages |
 //!
@@ -38,14 +41,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use quorate_core::raft::{Boot, Config, Input, Node, RoleKind};
-use quorate_core::types::{HardState, Index, NodeId, Term};
+use quorate_core::types::{Change, HardState, Index, Member, NodeId, Term};
 
 use super::cluster::{Cluster, Packet};
 use super::dump;
 use super::file::Block;
 use super::machine::{Disk, Machine};
 use super::notation::{
-    kind, membership, message, name, old_entry, parse_message, parse_name, parse_number, voters,
+    kind, members, membership, message, name, old_entry, parse_message, parse_name, parse_number,
 };
 
 /// The step in which clocks run, in milliseconds.
@@ -182,6 +185,12 @@ fn command(cluster: &mut Cluster, line: &str) -> Result<(), String> {
         }
         "sync" | "stall" | "unstall" | "applied" | "crash" | "restart" => {
             machine(cluster, verb, &mut args)?;
+        }
+        "join" => cluster.join(args.node()?)?,
+        "change" => change(cluster, &mut args)?,
+        "transfer" => {
+            let (id, to) = (args.node()?, args.words.pop_front().map(parse_name).transpose()?);
+            cluster.transfer(id, to)?;
         }
         "cut" | "isolate" | "heal" => links(cluster, verb, &mut args)?,
         "connect" | "disconnect" | "silence" | "stepdown" => told(cluster, verb, &mut args)?,
@@ -403,6 +412,23 @@ fn told(cluster: &mut Cluster, verb: &str, args: &mut Args<'_>) -> Result<(), St
     cluster.feed(id, [input])
 }
 
+/// `add n4 remove n2`, as one change.
+fn change(cluster: &mut Cluster, args: &mut Args<'_>) -> Result<(), String> {
+    let id = args.node()?;
+    let mut changes = vec![];
+    while let Some(verb) = args.words.pop_front() {
+        let of = args.node()?;
+        changes.push(match verb {
+            "add" => Change::Add(Member::voter(of, String::new(), String::new())),
+            "promote" => Change::Promote(of),
+            "demote" => Change::Demote(of),
+            "remove" => Change::Remove(of),
+            _ => return Err(format!("no such change: {verb}")),
+        });
+    }
+    cluster.change(id, changes)
+}
+
 // ---- machines ----
 
 fn machine(cluster: &mut Cluster, verb: &str, args: &mut Args<'_>) -> Result<(), String> {
@@ -446,7 +472,7 @@ fn show(cluster: &mut Cluster, verb: &str, args: &mut Args<'_>) -> Result<(), St
             "status" => dump::status(machine),
             "log" => dump::log(machine).lines().map(str::to_owned).collect(),
             _ => {
-                let members = voters(&cluster.node(id)?.status().membership);
+                let members = members(&cluster.node(id)?.status().membership);
                 vec![format!("{} members {members}", name(id))]
             }
         };

@@ -54,7 +54,10 @@ impl Malformed {
 
 impl From<ScanError> for Malformed {
     fn from(error: ScanError) -> Self {
-        Self::new(error.to_string())
+        match error {
+            ScanError::TooDeep => Self::new(format!("{error}: the limit is {MAX_DEPTH} levels")),
+            ScanError::Truncated | ScanError::Reserved => Self::new(error.to_string()),
+        }
     }
 }
 

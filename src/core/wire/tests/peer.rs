@@ -78,12 +78,12 @@ fn handshake() -> impl Strategy<Value = Handshake> {
         RefusedWhy::Secret,
         RefusedWhy::Malformed,
     ]);
-    let hello = (any::<u32>(), ".{0,30}", ".{0,30}", any::<[u64; 5]>(), blob()).prop_map(
+    let hello = (any::<u32>(), ".{0,30}", ".{0,30}", any::<[u64; 6]>(), blob()).prop_map(
         |(
             version,
             cluster,
             address,
-            [cluster_id, from, to, incarnation, election_timeout_ms],
+            [cluster_id, from, to, incarnation, added, election_timeout_ms],
             nonce,
         )| {
             let (from, to) = (NodeId(from), NodeId(to));
@@ -94,21 +94,24 @@ fn handshake() -> impl Strategy<Value = Handshake> {
                 from,
                 to,
                 incarnation,
+                added: Index(added),
                 election_timeout_ms,
                 address,
                 nonce,
             })
         },
     );
-    let challenge =
-        (any::<[u64; 2]>(), blob(), blob()).prop_map(|([incarnation, timeout], nonce, proof)| {
+    let challenge = (any::<[u64; 3]>(), blob(), blob()).prop_map(
+        |([incarnation, added, timeout], nonce, proof)| {
             Handshake::Challenge(Challenge {
                 incarnation,
+                added: Index(added),
                 election_timeout_ms: timeout,
                 nonce,
                 proof,
             })
-        });
+        },
+    );
     prop_oneof![
         hello,
         challenge,

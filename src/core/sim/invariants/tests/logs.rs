@@ -144,8 +144,8 @@ fn i16_the_logs_members_rule() {
 #[test]
 fn i16_members_that_were_cut_from_the_log_do_not() {
     let mut feed = Feed::of("I16");
-    let mut fewer = members();
-    fewer.members.pop();
+    let removal = quorate_core::types::Change::Remove(NodeId(3));
+    let fewer = members().changed(&[removal], Index(2)).unwrap();
     let payload = Payload::Membership(fewer.clone());
     let entry = Entry { term: Term(2), index: Index(2), payload };
     feed.stage(1, &entries(vec![entry])).unwrap();

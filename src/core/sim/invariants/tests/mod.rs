@@ -14,6 +14,7 @@ use crate::known::Known;
 
 mod clients;
 mod logs;
+mod members;
 mod votes;
 
 /// One claim, and what is known.
@@ -83,7 +84,7 @@ impl Feed {
     }
 
     fn ask(&mut self, node: u64, ticket: u64, command: Option<&Bytes>) -> Result<(), String> {
-        self.tell(&Fact::Asked { node: NodeId(node), ticket: Ticket(ticket), command })
+        self.tell(&Fact::Asked { node: NodeId(node), ticket: Ticket(ticket), command, lease: None })
     }
 
     fn release(&mut self, node: u64, ticket: u64, index: u64) -> Result<(), String> {
