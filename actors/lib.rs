@@ -13,6 +13,7 @@
 //! actix is used here and nowhere else.
 
 pub mod accept;
+pub mod age;
 pub mod checkpoint;
 pub mod client_session;
 mod clock;

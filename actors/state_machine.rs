@@ -58,7 +58,8 @@ impl StateMachineActor {
     fn answer(&self, question: Question, answers: &mut Answers) {
         let index = self.state.applied();
         match question {
-            Question::Get { get, reply } => {
+            Question::Get { get, asked, reply } => {
+                asked.inspect(|asked| self.view.age.complete_as_of(*asked));
                 answers.add(reply, Outcome { index, result: self.get(&get) });
             }
             Question::List { prefix, after, page, reply } => {

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::params::{Params, key_of, text_or_base64};
 use super::{ANSWER_TIME, Answer, Web, respond};
+use crate::age::Way;
 use crate::messages::{Query, Question, Read};
 use crate::outbound;
 
@@ -33,21 +34,15 @@ async fn get_key(request: &HttpRequest, web: &Web) -> Answer {
         let text = "reading at a past revision is not in this version: leave `revision` out";
         return Err(Failure::new(ErrorCode::Unsupported, text));
     }
-    // Scripts follow a redirect; a session may read here through its leader.
-    if consistency != Consistency::Stale && !web.shared.view.leads() {
-        return Err(outbound::not_leader(&web.shared.view));
-    }
-    let get = Get { key, consistency, ..Get::default() };
+    let way = way(&params, web)?;
+    let min_revision = params.number("min_revision")?.unwrap_or(0);
+    let get = Get { key, consistency, min_revision, ..Get::default() };
     web.check_sizes(&Op::Get(get.clone()))?;
     let permit = web.permit()?;
     let outcome = web
         .ask(&permit, |reply| {
-            let question = Question::Get { get, reply };
-            if consistency == Consistency::Stale {
-                web.shared.state_machine.do_send(Query(vec![(Index(0), question)]));
-            } else {
-                web.shared.raft.do_send(Read(vec![question]));
-            }
+            let asked = (way == Way::Confirmed).then(|| web.shared.view.clock.now());
+            send(web, way, Question::Get { get, asked, reply });
         })
         .await?;
     let Success::Get { revision, index, entry } = outcome.result? else {
@@ -70,6 +65,32 @@ async fn get_key(request: &HttpRequest, web: &Web) -> Answer {
     response.insert_header(("X-Version", entry.version.to_string()));
     response.insert_header((CONTENT_TYPE, "application/octet-stream"));
     Ok(response.body(entry.value))
+}
+
+/// Where a read is answered that is asked for so. Scripts follow a redirect to the leader; a
+/// session may read here through it.
+fn way(params: &Params, web: &Web) -> Result<Way, Failure> {
+    let (view, max_age_ms) = (&web.shared.view, params.number("max_age_ms")?);
+    let way = match params.consistency()? {
+        Consistency::Stale => view.way(max_age_ms),
+        Consistency::Linearizable | Consistency::Lease => {
+            for name in ["max_age_ms", "min_revision"] {
+                if params.text(name).is_some() {
+                    let text = format!("`{name}` needs consistency=stale");
+                    return Err(Failure::new(ErrorCode::BadRequest, text));
+                }
+            }
+            if view.leads() { Way::Confirmed } else { Way::Elsewhere }
+        }
+    };
+    if way == Way::Elsewhere { Err(outbound::not_leader(view)) } else { Ok(way) }
+}
+
+fn send(web: &Web, way: Way, question: Question) {
+    match way {
+        Way::Here => web.shared.state_machine.do_send(Query(vec![(Index(0), question)])),
+        Way::Confirmed | Way::Elsewhere => web.shared.raft.do_send(Read(vec![question])),
+    }
 }
 
 pub(super) async fn put(
@@ -173,13 +194,7 @@ async fn list_keys(request: &HttpRequest, web: &Web) -> Answer {
         page: Page { entries, bytes: web.range_page_bytes },
         reply: sender,
     };
-    if params.consistency()? == Consistency::Stale {
-        web.shared.state_machine.do_send(Query(vec![(Index(0), question)]));
-    } else if web.shared.view.leads() {
-        web.shared.raft.do_send(Read(vec![question]));
-    } else {
-        return Err(outbound::not_leader(&web.shared.view));
-    }
+    send(web, way(&params, web)?, question);
     let listing = match timeout(ANSWER_TIME, answer).await {
         Ok(Ok(listing)) => listing?,
         Ok(Err(_)) | Err(_) => {
