@@ -46,6 +46,8 @@ mutants! {
     ChangesOverlap,
     /// Whoever was removed is heard like a member (B10.8).
     RemovedNodesAreHeard,
+    /// A member gets the log from before it was added, in which its id may be another's.
+    ReplaysFromBeforeItWasAdded,
     /// A node whose removal is in its log only does not campaign, though nobody else may win.
     RemovedNodesNeverCampaign,
     /// A leader that was removed goes before those who wait on it are answered.

@@ -143,10 +143,14 @@ impl Node {
 
     /// Who is to be sent a snapshot, if that has changed.
     pub(super) fn snapshots_due(&mut self) -> Option<Vec<NodeId>> {
+        // A snapshot from before a member was added is of no use to it.
+        let applied = self.applying.applied;
+        let comes =
+            |id: NodeId| self.membership.member(id).is_none_or(|member| applied >= member.added);
         let due: Vec<NodeId> = match &self.role {
             Role::Leader(leader) => {
                 let needing = leader.progress.iter().filter(|(_, p)| p.needs_snapshot());
-                needing.map(|(id, _)| *id).collect()
+                needing.map(|(id, _)| *id).filter(|id| comes(*id)).collect()
             }
             Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) => vec![],
         };

@@ -201,7 +201,14 @@ impl Node {
                 break;
             }
             let prev_index = progress.next_index.previous();
-            let Some(prev_term) = self.log.term_at(prev_index) else {
+            // A node that bore this id before may be a voter of an old membership: the log from
+            // before its last coming is not replayed to it, or it would take itself for that one.
+            let added = self.membership.member(peer).map_or(Index(0), |member| member.added);
+            let known = self
+                .log
+                .term_at(prev_index)
+                .filter(|_| prev_index >= added || mutant!(ReplaysFromBeforeItWasAdded));
+            let Some(prev_term) = known else {
                 progress.state = ProgressState::Snapshot;
                 self.out.notes.push(Note::NeedsSnapshot { peer });
                 break;

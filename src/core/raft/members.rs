@@ -45,6 +45,15 @@ impl Node {
         }
         let index = self.log.last().index.next();
         let new = self.membership.changed(changes, index).map_err(Refusal::Change)?;
+        for change in changes {
+            // It holds nothing that it was added with yet, and as a voter would have to; nor by force.
+            if let Change::Promote(id) = change
+                && let Some(member) = self.membership.member(*id)
+                && self.progress_of(*id).is_some_and(|progress| progress.match_index < member.added)
+            {
+                return Err(Refusal::Change(ChangeRefusal::NotCaughtUp(*id)));
+            }
+        }
         if !force && new.is_joint() {
             self.judge_reach(now, &new, changes).map_err(Refusal::Change)?;
         }

@@ -5,7 +5,8 @@ use super::members::{accept, all_accept, change, member, settled_leader};
 use super::solo::{Solo, at};
 use crate::raft::{AppendOutcome, Boot, Config, Effects, Input, Message, Node, Refusal, RoleKind};
 use crate::types::{
-    Change, Entry, HardState, Index, Membership, Moment, NodeId, Payload, Position, Term, Ticket,
+    Change, ChangeRefusal, Entry, HardState, Index, Membership, Moment, NodeId, Payload, Position,
+    Term, Ticket,
 };
 
 /// Node 1 with these memberships as its log, from index 1 on, in term 1; and a state up to
@@ -220,4 +221,29 @@ fn the_questions_of_a_follower_do_not_pile_up_at_a_leader_that_cannot_answer() {
 fn a_member_cannot_go_and_come_back_in_one_change() {
     let again = [Change::Remove(NodeId(2)), Change::Add(member(2))];
     assert!(members(&[1, 2, 3]).changed(&again, Index(9)).is_err());
+}
+
+#[test]
+fn who_is_added_gets_a_snapshot_and_not_the_log_from_before() {
+    let mut solo = settled_leader(1);
+    assert_eq!(change(&mut solo, 1, vec![Change::Add(member(2))]), None);
+    let added = solo.node.status().last_index;
+    let applied = solo.sync().apply.expect("it is committed").entries.last().unwrap().index;
+    assert_eq!(applied, added);
+    // Its disk is empty: the log would have to begin at its beginning.
+    let outcome = AppendOutcome::Rejected(Position::default());
+    let reply = Message::AppendEntriesReply { term: Term(2), prev: added, outcome };
+    let effects = solo.hear(2, reply);
+    let appends = |(_, m): &(NodeId, Message)| matches!(m, Message::AppendEntries { .. });
+    assert!(!effects.messages.iter().any(appends), "{:?}", effects.messages);
+    assert_eq!(effects.snapshots, None, "the state is not yet as new as its membership");
+    let effects = solo.feed([Input::Applied { index: added }]);
+    assert_eq!(effects.snapshots, Some(vec![NodeId(2)]));
+    let promote = Input::ChangeMembers {
+        ticket: Ticket(2),
+        changes: vec![Change::Promote(NodeId(2))],
+        force: true,
+    };
+    let refused = [(Ticket(2), Refusal::Change(ChangeRefusal::NotCaughtUp(NodeId(2))))];
+    assert_eq!(solo.feed([promote]).refused, refused, "also by force");
 }
