@@ -129,7 +129,8 @@ pub fn refusal(parts: &Parts, peers: bool, request: &ServiceRequest) -> Option<H
         let page = request.headers().contains_key(ORIGIN);
         return page.then(|| origin::forbidden("peers are not web pages"));
     }
-    let why = origin::refusal(request.headers(), &parts.settings.web);
+    let clients = || parts.shared.view.members().into_iter().map(|member| member.client).collect();
+    let why = origin::refusal(request.headers(), &parts.settings.web, clients);
     why.map(|why| origin::forbidden(&why))
 }
 
