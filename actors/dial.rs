@@ -105,7 +105,7 @@ pub(crate) async fn connect(dial: &mut Dial) -> Result<Socket, String> {
 async fn connect_now(dial: &mut Dial) -> Result<Socket, String> {
     let tcp = TcpStream::connect(&dial.address).await.map_err(plain)?;
     tcp.set_nodelay(true).map_err(plain)?;
-    keepalive::watch(&tcp);
+    keepalive::watch(&tcp, None);
     // The answers to a snapshot's pieces name records, by keys as long as they may be.
     let keys = usize::try_from(dial.settings.limits.key_bytes).unwrap_or(usize::MAX / 2);
     let most = 4 * HANDSHAKE_BYTES + keys;

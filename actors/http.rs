@@ -11,12 +11,13 @@ use quorate_core::kv::{Command, WriteOp};
 use quorate_core::types::Index;
 use quorate_core::wire::client::{ErrorCode, Failure, Op, Status, Success};
 use serde_json::json;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::client_session::Shared;
 use crate::messages::{Proposal, Propose, Query, Question};
 use crate::reply::{Outcome, Reply};
+use crate::settings::Settings;
 use crate::space;
 
 mod backup;
@@ -30,6 +31,10 @@ pub struct Web {
     pub shared: Shared,
     /// Permits for requests that wait for an answer.
     pub permits: Arc<Semaphore>,
+    /// Permits for downloads of the whole state.
+    pub backups: Arc<Semaphore>,
+    /// How many bytes of keys and values a page holds.
+    pub range_page_bytes: usize,
     /// Whether `/metrics` answers.
     pub metrics: bool,
 }
@@ -37,10 +42,10 @@ pub struct Web {
 /// A request that is not answered within this time is unknown.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-type Answer = Result<HttpResponse, Failure>;
+/// The right to wait for an answer; returns itself.
+type Permit = OwnedSemaphorePermit;
 
-/// A request's body, or why it was not read to its end.
-type Body = Result<Bytes, actix_web::Error>;
+type Answer = Result<HttpResponse, Failure>;
 
 /// The routes; those for keys where `http.enabled` says so.
 pub fn routes(config: &mut web::ServiceConfig, keys: bool) {
@@ -66,12 +71,29 @@ fn key_routes(config: &mut web::ServiceConfig) {
 }
 
 impl Web {
-    /// Asks, and waits for the outcome within a time and a bound on how many wait.
-    async fn ask(&self, send: impl FnOnce(Reply)) -> Result<Outcome, Failure> {
-        let Ok(_permit) = self.permits.try_acquire() else {
+    /// What the handlers of a node share.
+    #[must_use]
+    pub fn new(shared: Shared, settings: &Settings) -> Self {
+        Self {
+            shared,
+            permits: Arc::new(Semaphore::new(settings.queues.http_requests)),
+            backups: Arc::new(Semaphore::new(backup::MOST)),
+            range_page_bytes: settings.queues.range_page_bytes,
+            metrics: settings.metrics,
+        }
+    }
+
+    /// One of the requests that may wait at a time: to be taken before anything of it is held,
+    /// and kept until it is answered.
+    fn permit(&self) -> Result<Permit, Failure> {
+        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
             let text = "too many HTTP requests wait: nothing was done, retry after a pause";
-            return Err(Failure::new(ErrorCode::Overloaded, text));
-        };
+            Failure::new(ErrorCode::Overloaded, text)
+        })
+    }
+
+    /// Asks, and waits for the outcome within a time.
+    async fn ask(&self, _: &Permit, send: impl FnOnce(Reply)) -> Result<Outcome, Failure> {
         let (sender, answer) = oneshot::channel();
         send(Reply::once(sender));
         match timeout(ANSWER_TIME, answer).await {
@@ -83,7 +105,12 @@ impl Web {
         }
     }
 
-    async fn write(&self, request: &HttpRequest, op: &Op) -> Result<Success, Failure> {
+    async fn write(
+        &self,
+        permit: &Permit,
+        request: &HttpRequest,
+        op: &Op,
+    ) -> Result<Success, Failure> {
         self.check_sizes(op)?;
         space::refusal(&self.shared.view).map_or(Ok(()), Err)?;
         let (session, id) = params::idempotency(request)?;
@@ -92,27 +119,32 @@ impl Web {
         };
         let value_bytes = self.shared.limits.value_bytes;
         let command = Command::Write { session, id, acked: 0, value_bytes, op };
-        let outcome = self.propose(&command).await?;
+        let outcome = self.propose(permit, &command).await?;
         outcome.result
     }
 
-    async fn propose(&self, command: &Command) -> Result<Outcome, Failure> {
+    async fn propose(&self, permit: &Permit, command: &Command) -> Result<Outcome, Failure> {
         let command = command.encode();
-        self.ask(|reply| {
+        self.ask(permit, |reply| {
             self.shared.raft.do_send(Propose(vec![Proposal { command, reply }]));
         })
         .await
     }
 
-    fn body(&self, body: Body) -> Result<Bytes, Failure> {
-        body.map_err(|error| {
-            let most = self.shared.limits.value_bytes;
-            if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
+    /// Reads a request's body, within a bound and a time.
+    async fn body(&self, _: &Permit, body: web::Payload) -> Result<Bytes, Failure> {
+        let most = self.shared.limits.value_bytes;
+        let limit = usize::try_from(most).unwrap_or(usize::MAX);
+        let failed = |text| Failure::new(ErrorCode::BadRequest, text);
+        match timeout(ANSWER_TIME, body.to_bytes_limited(limit)).await {
+            Ok(Ok(Ok(bytes))) => Ok(bytes),
+            Ok(Ok(Err(error))) => Err(failed(format!("the body cannot be read: {error}"))),
+            Ok(Err(_)) => {
                 let text = format!("the value is larger than the limit of {most} bytes");
-                return Failure::new(ErrorCode::TooLarge, text);
+                Err(Failure::new(ErrorCode::TooLarge, text))
             }
-            Failure::new(ErrorCode::BadRequest, format!("the body cannot be read: {error}"))
-        })
+            Err(_) => Err(failed("the body did not arrive within 10 s".to_owned())),
+        }
     }
 
     fn check_sizes(&self, op: &Op) -> Result<(), Failure> {
@@ -149,8 +181,9 @@ impl Web {
     }
 
     async fn status(&self) -> Result<Status, Failure> {
+        let permit = self.permit()?;
         let outcome = self
-            .ask(|reply| {
+            .ask(&permit, |reply| {
                 let question = Question::Status { reply };
                 self.shared.state_machine.do_send(Query(vec![(Index(0), question)]));
             })
@@ -207,13 +240,14 @@ async fn open_session(request: HttpRequest, web: web::Data<Web>) -> HttpResponse
         window: limits.window,
         max_sessions: web.shared.max_sessions,
     };
-    let answer = web.propose(&command).await.and_then(|outcome| {
+    let answer = async {
+        let outcome = web.propose(&web.permit()?, &command).await?;
         outcome.result?;
         let session = outcome.index;
         Ok(HttpResponse::Ok()
             .json(json!({"session": session, "session_ttl_ms": limits.session_ttl_ms})))
-    });
-    respond(&request, answer)
+    };
+    respond(&request, answer.await)
 }
 
 async fn status(request: HttpRequest, web: web::Data<Web>) -> HttpResponse {

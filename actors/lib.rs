@@ -13,6 +13,7 @@
 //! actix is used here and nowhere else.
 
 pub mod accept;
+pub mod age;
 pub mod checkpoint;
 pub mod client_session;
 mod clock;
@@ -23,12 +24,14 @@ pub mod guard;
 pub mod handshake;
 pub mod http;
 mod keepalive;
+pub mod lines;
 pub mod log_store;
 pub mod messages;
 pub mod metrics;
 pub mod node;
 pub mod origin;
 mod outbound;
+pub mod outbox;
 pub mod peer;
 pub mod raft;
 pub mod reply;

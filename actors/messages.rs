@@ -36,9 +36,9 @@
 
 use actix::Message;
 use bytes::Bytes;
-use quorate_core::kv::{Listing, StateMachine};
+use quorate_core::kv::{Listing, Page, StateMachine};
 use quorate_core::raft;
-use quorate_core::types::{Entry, Index, NodeId};
+use quorate_core::types::{Entry, Index, Moment, NodeId};
 use quorate_core::wire::client::{Failure, Get};
 use tokio::sync::{mpsc, oneshot};
 
@@ -89,6 +89,8 @@ pub enum Question {
     Get {
         /// Which, and how.
         get: Get,
+        /// When it was asked, where its answer is to be linearizable.
+        asked: Option<Moment>,
         /// Who waits.
         reply: Reply,
     },
@@ -98,8 +100,8 @@ pub enum Question {
         prefix: Bytes,
         /// Keys behind this one.
         after: Option<Bytes>,
-        /// At most so many.
-        limit: usize,
+        /// How many.
+        page: Page,
         /// Who waits.
         reply: oneshot::Sender<Result<Listing, Failure>>,
     },

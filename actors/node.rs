@@ -24,11 +24,10 @@ use actix_web::{App, HttpServer};
 use quorate_core::kv::StateMachine;
 use quorate_core::raft;
 use quorate_core::store::{CheckpointStore, LogStore};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::handshake::Incarnations;
-use crate::keepalive;
+use crate::lines::Lines;
 use crate::log_store::LogStoreActor;
 use crate::messages::{CountWaiting, Flush, HandOver, Stop};
 use crate::raft::RaftActor;
@@ -101,6 +100,8 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> Result<(), Nod
     let clients = listen("node.client", &settings.client_address)?;
     let peers = listen("node.peer", &settings.peer_address)?;
     let peer_address = peers.local_addr().map_err(NodeError::Server)?;
+    let lines = Lines::new(peer_address, &settings.queues);
+    let most = lines.most().min(settings.queues.sockets);
     let starting = Arc::new(Mutex::new(Some(start)));
     let running: Arc<OnceLock<Running>> = Arc::default();
     let for_workers = Arc::clone(&running);
@@ -129,15 +130,11 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> Result<(), Nod
     };
     let server = HttpServer::new(factory)
         .workers(1)
-        .max_connections(settings.queues.sockets)
         .disable_signals()
         .shutdown_timeout(1)
         .tcp_nodelay(true)
-        .on_connect(|connection, _| {
-            if let Some(stream) = connection.downcast_ref::<TcpStream>() {
-                keepalive::watch(stream);
-            }
-        })
+        .max_connections(most)
+        .on_connect(move |stream, kept| lines.accepted(stream, kept))
         .listen(clients)
         .and_then(|server| server.listen(peers))
         .map_err(NodeError::Server)?

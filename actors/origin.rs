@@ -11,14 +11,21 @@ use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
 
 use crate::settings::Web;
 
-/// Why a request is not let in; `None` where it is.
+/// Why a request is not let in; `None` where it is. `clients` gives the clients' addresses of
+/// the members, by whose names they are dialled.
 #[must_use]
-pub fn refusal(headers: &HeaderMap, web: &Web) -> Option<String> {
+pub fn refusal(
+    headers: &HeaderMap,
+    web: &Web,
+    clients: impl FnOnce() -> Vec<String>,
+) -> Option<String> {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(host) = header(HOST) else {
         return Some("the request names no Host".to_owned());
     };
-    if !host_allowed(host, &web.allowed_hosts) {
+    if !host_allowed(host, &web.allowed_hosts)
+        && !clients().iter().any(|address| names(host, address))
+    {
         return Some(format!("Host \"{host}\" is not allowed: add it to http.allowed_hosts"));
     }
     if headers.contains_key(ORIGIN) {
@@ -48,6 +55,12 @@ fn host_allowed(host: &str, allowed: &[String]) -> bool {
         || allowed
             .iter()
             .any(|other| other.eq_ignore_ascii_case(&name) || other.eq_ignore_ascii_case(host))
+}
+
+/// Whether a request names the host of that address.
+fn names(host: &str, address: &str) -> bool {
+    let name = |text| without_port(text).trim_end_matches('.').to_ascii_lowercase();
+    name(host) == name(address)
 }
 
 fn without_port(host: &str) -> &str {
@@ -82,7 +95,7 @@ mod tests {
             allowed_hosts: vec!["db.example".into()],
             allowed_origins: vec!["https://ui.example".into()],
         };
-        refusal(&headers, &web).is_none()
+        refusal(&headers, &web, || vec!["n2.db.internal:7101".to_owned()]).is_none()
     }
 
     #[test]
@@ -93,8 +106,18 @@ mod tests {
     }
 
     #[test]
+    fn the_names_of_the_members_are_let_in() {
+        assert!(check("n2.db.internal:7101", Some("http://n2.db.internal:7101")));
+        assert!(check("N2.db.internal.:443", None));
+        assert!(!check("n3.db.internal:7101", None));
+        assert!(!check("n2.db.internal:7101", Some("http://n3.db.internal:7101")));
+    }
+
+    #[test]
     fn a_rebound_name_is_kept_out() {
-        for host in ["evil.example", "evil.example:7101", "localhost.evil.example", ""] {
+        for host in
+            ["db.internal", "evil.example", "evil.example:7101", "localhost.evil.example", ""]
+        {
             assert!(!check(host, None), "{host}");
         }
     }

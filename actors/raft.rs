@@ -66,6 +66,8 @@ pub struct RaftActor {
     members: Membership,
     /// Who was a member before, and is to have no way any more.
     leaving: BTreeSet<NodeId>,
+    /// How many connections each peer speaks over.
+    speaking: BTreeMap<NodeId, usize>,
     /// Operators who wait for the next checkpoint.
     checkpoint_asked: Vec<Reply>,
 }
@@ -97,6 +99,7 @@ impl RaftActor {
             stopping: false,
             members,
             leaving: BTreeSet::new(),
+            speaking: BTreeMap::new(),
             checkpoint_asked: Vec::new(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::prelude::*;
@@ -10,14 +11,16 @@ use actix_web::http::header::{ORIGIN, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, web};
 use quorate_core::wire::client::SESSION_PATH;
 use quorate_core::wire::peer::{RAFT_PATH, SNAPSHOT_PATH};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::accept::{self, Acceptor};
 use crate::client_session::{ClientSessionActor, Shared};
 use crate::guard::{Arriving, FrameLimit, guarded};
 use crate::http::{self, Web};
+use crate::lines::Line;
 use crate::messages::Close;
 use crate::origin;
+use crate::outbox::Outbox;
 use crate::session_io::{self, Gate};
 use crate::settings::Settings;
 
@@ -36,8 +39,19 @@ impl Connections {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tidy(&self) {
-        self.open().sessions.retain(|_, (_, session)| session.connected());
+    /// Starts the session of a connection, which counts until its slot is dropped.
+    fn add(
+        &self,
+        from: Option<IpAddr>,
+        start: impl FnOnce(u64) -> Addr<ClientSessionActor>,
+    ) -> (Rc<Slot>, Addr<ClientSessionActor>) {
+        let mut open = self.open();
+        open.next += 1;
+        let number = open.next;
+        let session = start(number);
+        open.sessions.insert(number, (from, session.clone()));
+        log::debug!("client: connection {number} from {from:?}");
+        (Rc::new(Slot { connections: self.clone(), number }), session)
     }
 
     /// Why no further connection is taken from there; `None` where one is.
@@ -60,6 +74,19 @@ impl Connections {
     }
 }
 
+/// A connection's place among those that count: held by the tasks at its socket, because the
+/// socket and its buffers last as long as they do.
+struct Slot {
+    connections: Connections,
+    number: u64,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.connections.open().sessions.remove(&self.number);
+    }
+}
+
 /// What the server's handlers are made from.
 #[derive(Clone)]
 pub struct Parts {
@@ -78,14 +105,8 @@ pub struct Parts {
 /// The routes of both listeners; [`refusal`] keeps each to its own.
 pub fn configure(config: &mut web::ServiceConfig, parts: &Parts) {
     let settings = &parts.settings;
-    let web = Web {
-        shared: parts.shared.clone(),
-        permits: Arc::new(Semaphore::new(settings.queues.http_requests)),
-        metrics: settings.metrics,
-    };
-    let most = usize::try_from(settings.limits.value_bytes).unwrap_or(usize::MAX);
+    let web = Web::new(parts.shared.clone(), settings);
     config
-        .app_data(web::PayloadConfig::new(most.saturating_add(1)))
         .app_data(web::Data::new(parts.acceptor.clone()))
         .app_data(web::Data::new(web))
         .app_data(web::Data::new(parts.clone()))
@@ -101,12 +122,23 @@ pub fn refusal(parts: &Parts, peers: bool, request: &ServiceRequest) -> Option<H
     if peers != [RAFT_PATH, SNAPSHOT_PATH].contains(&request.path()) {
         return Some(HttpResponse::NotFound().body("not found\n"));
     }
+    if let Some(why) = request.conn_data::<Line>().and_then(Line::surplus) {
+        return Some(overloaded(&why));
+    }
     if peers {
         let page = request.headers().contains_key(ORIGIN);
         return page.then(|| origin::forbidden("peers are not web pages"));
     }
-    let why = origin::refusal(request.headers(), &parts.settings.web);
+    let clients = || parts.shared.view.members().into_iter().map(|member| member.client).collect();
+    let why = origin::refusal(request.headers(), &parts.settings.web, clients);
     why.map(|why| origin::forbidden(&why))
+}
+
+/// The answer where too many connections stand; it ends this one.
+fn overloaded(why: &str) -> HttpResponse {
+    let body = serde_json::json!({"code": "overloaded", "message": why});
+    let mut response = HttpResponse::ServiceUnavailable();
+    response.insert_header((RETRY_AFTER, "1")).force_close().json(body)
 }
 
 /// `GET /v1/session`, the clients' websocket.
@@ -117,10 +149,8 @@ async fn upgrade(
 ) -> Result<HttpResponse, actix_web::Error> {
     let settings = &parts.settings;
     let from = request.peer_addr().map(|address| address.ip());
-    parts.connections.tidy();
     if let Some(why) = parts.connections.refusal(from, settings) {
-        let body = serde_json::json!({"code": "overloaded", "message": why});
-        return Ok(HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "1")).json(body));
+        return Ok(overloaded(&why));
     }
     let most = client_message_bytes(settings);
     let limit = FrameLimit::among(most, parts.arriving.clone());
@@ -130,15 +160,16 @@ async fn upgrade(
     let (outgoing, out) = mpsc::unbounded_channel();
     let (pongs, pong_queue) = mpsc::channel(session_io::PONGS);
     let gate = Gate::default();
-    let mut open = parts.connections.open();
-    open.next += 1;
-    let connection = open.next;
-    let session =
-        ClientSessionActor::new(connection, parts.shared.clone(), gate.clone(), outgoing).start();
-    open.sessions.insert(connection, (from, session.clone()));
-    log::debug!("client: connection {connection} from {from:?}");
-    actix_rt::spawn(session_io::read(stream, gate, limit, pongs, session.clone()));
-    actix_rt::spawn(session_io::write(socket, out, pong_queue, session));
+    let (slot, session) = parts.connections.add(from, |number| {
+        ClientSessionActor::new(number, parts.shared.clone(), gate.clone(), outgoing).start()
+    });
+    let (outbox, patience) = (Outbox::default(), settings.queues.client_patience);
+    let response = outbox.watch(response);
+    let reading = session_io::read(stream, gate, limit, pongs, session.clone());
+    let writing = session_io::write(socket, out, pong_queue, outbox, patience, session);
+    let held = Rc::clone(&slot);
+    actix_rt::spawn(async move { (reading.await, drop(held)) });
+    actix_rt::spawn(async move { (writing.await, drop(slot)) });
     Ok(response)
 }
 

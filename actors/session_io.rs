@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::Addr;
-use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Session};
+use actix_ws::{
+    AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Closed, Session,
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{Notify, mpsc};
@@ -15,15 +17,18 @@ use tokio::time::timeout;
 use crate::client_session::ClientSessionActor;
 use crate::guard::FrameLimit;
 use crate::messages::{Frame, SocketClosed, Written};
+use crate::outbox::Outbox;
 
 /// Whether the socket is read: closed while the session's window or its replies are full, and
-/// then the client's own sends wait (TCP's back-pressure).
+/// then the client's own sends wait (TCP's back-pressure). Open for good once the session has
+/// ended, so that nothing waits at it any more.
 #[derive(Clone, Debug, Default)]
 pub struct Gate(Rc<GateState>);
 
 #[derive(Debug, Default)]
 struct GateState {
     shut: Cell<bool>,
+    ended: Cell<bool>,
     changed: Notify,
 }
 
@@ -36,8 +41,20 @@ impl Gate {
         }
     }
 
+    /// The session has ended.
+    pub fn end(&self) {
+        self.0.ended.set(true);
+        self.set(true);
+    }
+
     async fn open(&self) {
         while self.0.shut.get() {
+            self.0.changed.notified().await;
+        }
+    }
+
+    async fn ended(&self) {
+        while !self.0.ended.get() {
             self.0.changed.notified().await;
         }
     }
@@ -50,6 +67,8 @@ pub enum Outgoing {
     Replies(Bytes),
     /// A ping of ours.
     Ping,
+    /// The answer to a ping.
+    Pong(Bytes),
     /// The end, with its code and reason.
     Close(u16, String),
 }
@@ -58,8 +77,8 @@ pub enum Outgoing {
 pub(crate) const PONGS: usize = 4;
 /// A client that sends nothing at all, not even the answer to a ping, for this long is gone.
 const SILENCE: Duration = Duration::from_secs(45);
-/// A client that does not take a reply for this long is gone.
-const WRITE_TIME: Duration = Duration::from_secs(30);
+/// How long a client whose session has ended may still send, and read the close frame.
+const LINGER: Duration = Duration::from_secs(3);
 
 /// Reads until the socket ends, and tells the session why.
 pub async fn read(
@@ -71,7 +90,11 @@ pub async fn read(
 ) {
     let refusal = loop {
         gate.open().await;
-        let Ok(next) = timeout(SILENCE, stream.next()).await else {
+        let next = tokio::select! {
+            next = timeout(SILENCE, stream.next()) => next,
+            () = gate.ended() => return linger(stream).await,
+        };
+        let Ok(next) = next else {
             break Some((1001, "nothing was heard from you, not even a pong".to_owned()));
         };
         match next {
@@ -91,6 +114,13 @@ pub async fn read(
     session.do_send(SocketClosed { refusal });
 }
 
+/// Reads on for a moment and drops what comes: a socket that is closed over unread bytes takes
+/// the close frame back.
+async fn linger(mut stream: AggregatedMessageStream) {
+    let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+    drop(timeout(LINGER, rest).await);
+}
+
 fn oversized(limit: &FrameLimit) -> Option<(u16, String)> {
     if limit.crowded() {
         let text =
@@ -102,40 +132,47 @@ fn oversized(limit: &FrameLimit) -> Option<(u16, String)> {
     Some((1009, format!("a message of {bytes} bytes; the limit is {most}")))
 }
 
-/// Writes until the session ends or the client no longer takes anything.
+/// Writes until the session ends, or the client takes nothing for `patience`.
 pub async fn write(
     mut socket: Session,
     mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
     mut pongs: mpsc::Receiver<Bytes>,
+    outbox: Outbox,
+    patience: Duration,
     session: Addr<ClientSessionActor>,
 ) {
     loop {
         let next = tokio::select! {
             next = outgoing.recv() => next,
-            Some(bytes) = pongs.recv() => {
-                if !matches!(timeout(WRITE_TIME, socket.pong(&bytes)).await, Ok(Ok(()))) {
-                    session.do_send(SocketClosed { refusal: None });
-                    return;
-                }
-                continue;
-            }
+            Some(bytes) = pongs.recv() => Some(Outgoing::Pong(bytes)),
+            () = outbox.stalled(patience) => break,
         };
         let Some(next) = next else { return };
-        let (bytes, sent) = match next {
-            Outgoing::Replies(bytes) => {
-                (bytes.len(), timeout(WRITE_TIME, socket.binary(bytes)).await)
-            }
-            Outgoing::Ping => (0, timeout(WRITE_TIME, socket.ping(b"")).await),
-            Outgoing::Close(code, reason) => {
-                let reason = CloseReason { code: CloseCode::from(code), description: Some(reason) };
-                drop(timeout(WRITE_TIME, socket.close(Some(reason))).await);
-                return;
-            }
-        };
-        if !matches!(sent, Ok(Ok(()))) {
-            session.do_send(SocketClosed { refusal: None });
-            return;
+        match timeout(patience, hand_over(&mut socket, next, &outbox)).await {
+            Ok(Ok(bytes)) => session.do_send(Written(bytes)),
+            Ok(Err(Closed)) | Err(_) => break,
         }
-        session.do_send(Written(bytes));
     }
+    session.do_send(SocketClosed { refusal: None });
+}
+
+/// Hands something to the socket once what went before is on its way; how many bytes of replies
+/// it was.
+async fn hand_over(socket: &mut Session, next: Outgoing, outbox: &Outbox) -> Result<usize, Closed> {
+    outbox.room().await;
+    let bytes = match next {
+        Outgoing::Replies(replies) => {
+            let bytes = replies.len();
+            socket.binary(replies).await?;
+            bytes
+        }
+        Outgoing::Ping => socket.ping(b"").await.map(|()| 0)?,
+        Outgoing::Pong(bytes) => socket.pong(&bytes).await.map(|()| 0)?,
+        Outgoing::Close(code, reason) => {
+            let reason = CloseReason { code: CloseCode::from(code), description: Some(reason) };
+            socket.clone().close(Some(reason)).await.map(|()| 0)?
+        }
+    };
+    outbox.put(bytes.max(1));
+    Ok(bytes)
 }

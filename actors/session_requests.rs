@@ -9,6 +9,7 @@ use quorate_core::wire::client::{
     Admin, Consistency, ErrorCode, Failure, Get, Hello, Op, OpResult, Request, Success, Welcome,
 };
 
+use crate::age::Way;
 use crate::client_session::{ClientSessionActor, Shared, Standing};
 use crate::messages::{self, LeaseRead, Operation, Proposal, Propose, Query, Question, Read};
 use crate::reply::{Outcome, Reply};
@@ -161,25 +162,23 @@ impl ClientSessionActor {
                 return self.answer(id, Err(failure), ctx);
             }
             let lease = get.consistency == Consistency::Lease;
+            let asked = (!lease).then(|| self.shared.view.clock.now());
             let reply = self.reply(id, ctx);
             let reads = if lease { &mut batch.leased } else { &mut batch.reads };
-            reads.push(Question::Get { get, reply });
+            reads.push(Question::Get { get, asked, reply });
             return;
         }
-        if let Some(failure) = self.too_stale(&get) {
-            return self.answer(id, Err(failure), ctx);
-        }
+        let asked = self.shared.view.clock.now();
+        let (to, asked) = match self.shared.view.way(get.max_age_ms) {
+            Way::Here => (&mut batch.queries, None),
+            Way::Confirmed => (&mut batch.reads, Some(asked)),
+            Way::Elsewhere => {
+                let failure = self.not_leader();
+                return self.answer(id, Err(failure), ctx);
+            }
+        };
         let reply = self.reply(id, ctx);
-        batch.queries.push(Question::Get { get, reply });
-    }
-
-    fn too_stale(&self, get: &Get) -> Option<Failure> {
-        let limit = Duration::from_millis(get.max_age_ms?);
-        let age = self.shared.view.contact_age();
-        if age.is_some_and(|age| age <= limit) {
-            return None;
-        }
-        Some(self.not_leader())
+        to.push(Question::Get { get, asked, reply });
     }
 
     fn not_leader(&self) -> Failure {

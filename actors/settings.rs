@@ -67,12 +67,16 @@ pub struct Queues {
     pub arriving_bytes: u64,
     /// Bytes of replies that wait for a client's socket before its requests are no longer read.
     pub reply_bytes: usize,
+    /// How long a client may take nothing of what is sent to it.
+    pub client_patience: Duration,
     /// Messages absorbed before a busy mailbox acts anyway.
     pub batch: usize,
     /// Bytes that wait for a peer's socket before the connection is given up.
     pub peer_queue_bytes: usize,
     /// HTTP requests that wait for an answer.
     pub http_requests: usize,
+    /// Bytes of keys and values of a page of a list.
+    pub range_page_bytes: usize,
 }
 
 impl Default for Queues {
@@ -84,9 +88,11 @@ impl Default for Queues {
             connections_per_address: 256,
             arriving_bytes: 256 << 20,
             reply_bytes: 8 << 20,
+            client_patience: Duration::from_secs(30),
             batch: 1_024,
             peer_queue_bytes: 64 << 20,
             http_requests: 1_024,
+            range_page_bytes: 1 << 20,
         }
     }
 }

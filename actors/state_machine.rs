@@ -58,11 +58,12 @@ impl StateMachineActor {
     fn answer(&self, question: Question, answers: &mut Answers) {
         let index = self.state.applied();
         match question {
-            Question::Get { get, reply } => {
+            Question::Get { get, asked, reply } => {
+                asked.inspect(|asked| self.view.age.complete_as_of(*asked));
                 answers.add(reply, Outcome { index, result: self.get(&get) });
             }
-            Question::List { prefix, after, limit, reply } => {
-                drop(reply.send(Ok(self.state.list(&prefix, after.as_deref(), limit))));
+            Question::List { prefix, after, page, reply } => {
+                drop(reply.send(Ok(self.state.list(&prefix, after.as_deref(), page))));
             }
             Question::State { reply } => drop(reply.send(Ok(self.state.point_in_time()))),
             Question::Status { reply } => {

@@ -11,6 +11,7 @@ use quorate_core::raft::{Follower, RoleKind, Status};
 use quorate_core::types::{Index, MemberRole, Membership, NodeId};
 use quorate_core::wire::client::{self, Leader, MemberInfo, PeerStatus, StateHash};
 
+use crate::age::{Age, Way};
 pub use crate::clock::Clock;
 use crate::settings::Settings;
 use crate::space::{LOW_SPACE, Space};
@@ -23,6 +24,8 @@ pub const NOT_RECEIVING: u64 = 101;
 pub struct View {
     /// The node's clock.
     pub clock: Clock,
+    /// As of when the state is complete.
+    pub age: Age,
     /// Bytes of the log on disk.
     pub log_bytes: AtomicU64,
     /// What is left of the disk.
@@ -47,6 +50,7 @@ impl View {
     pub fn new(clock: Clock, settings: &Settings, raft: Status, space: Space) -> Self {
         Self {
             clock,
+            age: Age::default(),
             log_bytes: AtomicU64::new(0),
             space,
             checkpoint_bytes: AtomicU64::new(0),
@@ -114,6 +118,12 @@ impl View {
     pub fn leader(&self) -> Option<Leader> {
         let raft = self.lock();
         raft.leader.and_then(|id| leader_of(&raft, id))
+    }
+
+    /// Who answers a stale read that may be so old; `None`: of any age.
+    pub fn way(&self, max_age_ms: Option<u64>) -> Way {
+        let now = self.clock.now();
+        self.age.way(now, max_age_ms.map(Duration::from_millis), &self.lock())
     }
 
     /// How long ago the leader was last heard of; on the leader: a quorum.

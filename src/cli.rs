@@ -17,6 +17,7 @@ mod open_files;
 pub mod output;
 pub mod records;
 pub mod recover;
+pub mod restore;
 pub mod settings;
 pub mod status;
 
@@ -50,7 +51,7 @@ pub fn run(cli: Cli) -> Result<(), Failed> {
         Command::Leader { command } => block_on(members::leadership(&common, command.as_ref())),
         Command::Snapshot => block_on(members::snapshot(&common)),
         Command::Backup { command } => backup::backup(&common, &command),
-        Command::Restore(args) => backup::restore(&common, &args),
+        Command::Restore(args) => restore::restore(&common, &args),
         Command::Recover(args) => backup::recover(&common, &args),
         Command::Doctor { directory: Some(directory) } => doctor::directory(&common, &directory),
         Command::Doctor { directory: None } => block_on(doctor::cluster(&common)),

@@ -71,7 +71,8 @@ section!(
     Limits, "limits" {
         key_bytes: integer, value_bytes: integer, request_bytes: integer, window: integer,
         sessions: integer, connections: integer, connections_per_address: integer,
-        arriving_bytes: integer, reply_bytes: integer, batch: integer, peer_queue_bytes: integer, http_requests: integer,
+        arriving_bytes: integer, reply_bytes: integer, batch: integer, peer_queue_bytes: integer,
+        http_requests: integer, range_page_bytes: integer,
     }
 );
 section!(

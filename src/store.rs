@@ -1,6 +1,7 @@
 //! The disk: the only place that touches files of a node.
 
 pub mod checkpoint;
+pub mod copy;
 pub mod data_dir;
 pub mod disk;
 pub mod logs;

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use quorate_harness::{Cluster, Setup};
@@ -138,4 +139,90 @@ async fn a_doctor_says_what_is_wrong_with_a_directory_and_with_a_cluster() {
     let (code, out, err) = run(&cluster.config, &["doctor", used.to_str().unwrap()]);
     assert_eq!(code, Some(76), "{out}{err}");
     assert!(out.contains("is damaged at byte"), "{out}");
+}
+
+/// Every file of a directory, with its bytes; but for the lock, whose holder changes.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else if path.file_name() != Some("LOCK".as_ref()) {
+            found.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_doctor_changes_nothing_and_knows_what_a_node_refuses() {
+    for settings in [SMALL.to_owned(), format!("log = \"sled\"\n{SMALL}")] {
+        let mut cluster = Cluster::start(quorate(), 1, &settings);
+        fill(&cluster, 1_200).await;
+        cluster.kill(1);
+        let dir = cluster.dir.path().join("n1");
+        let (name, before) = (dir.to_str().unwrap(), contents(&dir));
+        let (code, out, err) = run(&cluster.config, &["doctor", name]);
+        assert_eq!((code, out.contains("keys as of")), (Some(0), true), "{out}{err}");
+        assert!(contents(&dir) == before, "files were changed");
+        let beside = std::fs::read_dir(cluster.dir.path()).unwrap().flatten();
+        assert!(beside.into_iter().all(|e| !e.path().to_string_lossy().contains("looked-at")));
+        std::fs::remove_dir_all(dir.join("log")).unwrap();
+        assert_eq!(run(&cluster.config, &["node", "--id", "1"]).0, Some(76));
+        let (code, out, err) = run(&cluster.config, &["doctor", name]);
+        assert_eq!((code, err.contains("the log is empty")), (Some(76), true), "{out}{err}");
+    }
+}
+
+fn cluster_id(dir: &Path) -> String {
+    let identity = std::fs::read_to_string(dir.join("identity.toml")).unwrap();
+    identity.lines().find(|line| line.starts_with("cluster_id")).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_restore_that_was_interrupted_does_not_start_as_an_empty_cluster() {
+    let cluster = Cluster::start(quorate(), 1, "");
+    fill(&cluster, 20).await;
+    let file = cluster.dir.path().join("all.backup");
+    let name = file.to_str().unwrap();
+    assert_eq!(run(&cluster.config, &["backup", "save", name]).0, Some(0));
+    let mut new = Setup::new(quorate(), 1).prepare();
+    let dir = new.dir.path().join("n1");
+    let unfinished = new.dir.path().join("n1.restoring");
+    assert_eq!(run(&new.config, &["restore", name]).0, Some(0));
+    let first = cluster_id(&dir);
+    assert!(!unfinished.exists());
+    // As if it had ended before its end.
+    std::fs::rename(&dir, &unfinished).unwrap();
+    std::fs::remove_dir_all(unfinished.join("log")).unwrap();
+    let (code, _, err) = run(&new.config, &["node", "--id", "1"]);
+    assert_eq!((code, err.contains("a restore was interrupted")), (Some(65), true), "{err}");
+    let (code, _, err) = run(&new.config, &["restore", name, "--revision-jump", "7"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert_ne!(cluster_id(&dir), first, "another state is another cluster");
+    new.start_node(1);
+    new.leader().await;
+    assert_filled(&new, 20).await;
+}
+
+/// A process that stands still takes connections, and answers none.
+#[tokio::test]
+async fn a_node_that_stands_still_is_passed_over_by_a_backup_and_by_who_joins() {
+    let cluster = Cluster::start(quorate(), 1, "");
+    fill(&cluster, 20).await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoints = format!("{},{}", silent.local_addr().unwrap(), cluster.addresses[&1]);
+    let file = cluster.dir.path().join("all.backup");
+    let words = ["--timeout-ms", "300", "--endpoints", &endpoints, "backup", "save"];
+    let (code, out, err) = run(&cluster.config, &[&words[..], &[file.to_str().unwrap()]].concat());
+    assert_eq!((code, out.contains("20 keys")), (Some(0), true), "{out}{err}");
+    let config = cluster.dir.path().join("joins.toml");
+    std::fs::write(
+        &config,
+        "[cluster]\nname = \"other\"\n[[node]]\nid = 2\nclient = \"127.0.0.1:1\"\npeer = \"127.0.0.1:2\"\ndata_dir = \"j\"\n",
+    )
+    .unwrap();
+    let (code, _, err) = run(&config, &["node", "--id", "2", "--join", &endpoints]);
+    assert_eq!((code, err.contains("is of cluster \"test\"")), (Some(78), true), "{err}");
 }

@@ -169,3 +169,26 @@ async fn health_readiness_status_and_metrics_answer() {
     assert_eq!((refused.status().as_u16(), header(&refused, "Retry-After")), (503, "1".into()));
     assert_eq!(json(refused)["code"], "no_leader");
 }
+
+#[tokio::test]
+async fn an_export_of_large_values_comes_in_pages_that_a_node_can_bear() {
+    let cluster = Cluster::start(quorate(), 1, "");
+    cluster.leader().await;
+    let base = format!("http://{}/v1/kv", cluster.addresses[&1]);
+    let value = vec![b'v'; 1 << 20];
+    for number in 0..30 {
+        let put = agent(0).put(format!("{base}/large%2F{number:02}")).send(&value[..]).unwrap();
+        assert_eq!(put.status(), 200);
+    }
+    let page = json(agent(0).get(format!("{base}?prefix=large%2F")).call().unwrap());
+    assert_eq!((page["entries"].as_array().map(Vec::len), &page["more"]), (Some(1), &true.into()));
+    let export = std::process::Command::new(quorate())
+        .args(["--endpoints", &cluster.addresses[&1], "export", "large/"])
+        .output()
+        .unwrap();
+    assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
+    assert_eq!(
+        export.stdout.split(|byte| *byte == b'\n').filter(|l| l.len() > 1 << 20).count(),
+        30
+    );
+}

@@ -145,3 +145,21 @@ async fn a_full_disk_ends_the_node_with_74_and_loses_nothing() {
     let read = cluster.client().await.get("key").await.unwrap();
     assert_eq!(read.entry.unwrap().value, "kept");
 }
+
+#[tokio::test]
+async fn a_replacement_that_was_interrupted_says_how_to_go_on() {
+    let cluster = Cluster::start(quorate(), 3, "");
+    let leader = cluster.leader().await;
+    let id = (1..=3).find(|id| *id != leader).unwrap().to_string();
+    wait_for("removal", Duration::from_secs(20), async || {
+        let (code, _) = run(&cluster.config, &["member", "remove", &id, "--yes"]);
+        (code == Some(0)).then_some(())
+    })
+    .await;
+    let (code, text) = run(&cluster.config, &["member", "replace", &id, "--yes"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("its removal is done"), "{text}");
+    let client = &cluster.addresses[&id.parse().unwrap()];
+    let line = text.split("quorate member add").nth(1).unwrap_or_default();
+    assert!(line.contains(&format!(" {id} --peer ")) && line.contains(client), "{text}");
+}

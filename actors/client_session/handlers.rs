@@ -21,6 +21,8 @@ impl Actor for ClientSessionActor {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
+        // It may be shut, and the task that waits at it holds the socket.
+        self.gate.end();
         self.shared.metrics.connections.dec();
     }
 }

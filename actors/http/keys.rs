@@ -2,6 +2,7 @@
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
+use quorate_core::kv::Page;
 use quorate_core::types::Index;
 use quorate_core::wire::client::{
     Append, CompareAndSwap, Consistency, Delete, ErrorCode, Expect, Failure, Get, KeyValue, Op,
@@ -12,7 +13,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::params::{Params, key_of, text_or_base64};
-use super::{ANSWER_TIME, Answer, Body, Web, respond};
+use super::{ANSWER_TIME, Answer, Web, respond};
+use crate::age::Way;
 use crate::messages::{Query, Question, Read};
 use crate::outbound;
 
@@ -32,20 +34,15 @@ async fn get_key(request: &HttpRequest, web: &Web) -> Answer {
         let text = "reading at a past revision is not in this version: leave `revision` out";
         return Err(Failure::new(ErrorCode::Unsupported, text));
     }
-    // Scripts follow a redirect; a session may read here through its leader.
-    if consistency != Consistency::Stale && !web.shared.view.leads() {
-        return Err(outbound::not_leader(&web.shared.view));
-    }
-    let get = Get { key, consistency, ..Get::default() };
+    let way = way(&params, web)?;
+    let min_revision = params.number("min_revision")?.unwrap_or(0);
+    let get = Get { key, consistency, min_revision, ..Get::default() };
     web.check_sizes(&Op::Get(get.clone()))?;
+    let permit = web.permit()?;
     let outcome = web
-        .ask(|reply| {
-            let question = Question::Get { get, reply };
-            if consistency == Consistency::Stale {
-                web.shared.state_machine.do_send(Query(vec![(Index(0), question)]));
-            } else {
-                web.shared.raft.do_send(Read(vec![question]));
-            }
+        .ask(&permit, |reply| {
+            let asked = (way == Way::Confirmed).then(|| web.shared.view.clock.now());
+            send(web, way, Question::Get { get, asked, reply });
         })
         .await?;
     let Success::Get { revision, index, entry } = outcome.result? else {
@@ -70,13 +67,44 @@ async fn get_key(request: &HttpRequest, web: &Web) -> Answer {
     Ok(response.body(entry.value))
 }
 
-pub(super) async fn put(request: HttpRequest, web: web::Data<Web>, body: Body) -> HttpResponse {
+/// Where a read is answered that is asked for so. Scripts follow a redirect to the leader; a
+/// session may read here through it.
+fn way(params: &Params, web: &Web) -> Result<Way, Failure> {
+    let (view, max_age_ms) = (&web.shared.view, params.number("max_age_ms")?);
+    let way = match params.consistency()? {
+        Consistency::Stale => view.way(max_age_ms),
+        Consistency::Linearizable | Consistency::Lease => {
+            for name in ["max_age_ms", "min_revision"] {
+                if params.text(name).is_some() {
+                    let text = format!("`{name}` needs consistency=stale");
+                    return Err(Failure::new(ErrorCode::BadRequest, text));
+                }
+            }
+            if view.leads() { Way::Confirmed } else { Way::Elsewhere }
+        }
+    };
+    if way == Way::Elsewhere { Err(outbound::not_leader(view)) } else { Ok(way) }
+}
+
+fn send(web: &Web, way: Way, question: Question) {
+    match way {
+        Way::Here => web.shared.state_machine.do_send(Query(vec![(Index(0), question)])),
+        Way::Confirmed | Way::Elsewhere => web.shared.raft.do_send(Read(vec![question])),
+    }
+}
+
+pub(super) async fn put(
+    request: HttpRequest,
+    web: web::Data<Web>,
+    body: web::Payload,
+) -> HttpResponse {
     let answer = put_key(&request, &web, body).await;
     respond(&request, answer)
 }
 
-async fn put_key(request: &HttpRequest, web: &Web, body: Body) -> Answer {
-    let value = web.body(body)?;
+async fn put_key(request: &HttpRequest, web: &Web, body: web::Payload) -> Answer {
+    let permit = web.permit()?;
+    let value = web.body(&permit, body).await?;
     let params = Params::of(request)?;
     let key = key_of(request)?;
     if params.number("lease")?.unwrap_or(0) != 0 {
@@ -91,7 +119,7 @@ async fn put_key(request: &HttpRequest, web: &Web, body: Body) -> Answer {
             value: Some(value),
         }),
     };
-    match web.write(request, &op).await? {
+    match web.write(&permit, request, &op).await? {
         Success::Put { revision, index, .. }
         | Success::CompareAndSwap { swapped: true, revision, index, .. } => {
             Ok(HttpResponse::Ok().json(json!({"revision": revision, "index": index})))
@@ -108,20 +136,25 @@ async fn put_key(request: &HttpRequest, web: &Web, body: Body) -> Answer {
     }
 }
 
-pub(super) async fn post(request: HttpRequest, web: web::Data<Web>, body: Body) -> HttpResponse {
+pub(super) async fn post(
+    request: HttpRequest,
+    web: web::Data<Web>,
+    body: web::Payload,
+) -> HttpResponse {
     let answer = post_key(&request, &web, body).await;
     respond(&request, answer)
 }
 
-async fn post_key(request: &HttpRequest, web: &Web, body: Body) -> Answer {
-    let value = web.body(body)?;
+async fn post_key(request: &HttpRequest, web: &Web, body: web::Payload) -> Answer {
+    let permit = web.permit()?;
+    let value = web.body(&permit, body).await?;
     let params = Params::of(request)?;
     if params.text("op") != Some("append") {
         let text = "POST wants ?op=append; use PUT to set a key";
         return Err(Failure::new(ErrorCode::BadRequest, text));
     }
     let op = Op::Append(Append { key: key_of(request)?, value });
-    match web.write(request, &op).await? {
+    match web.write(&permit, request, &op).await? {
         Success::Append { revision, index, length } => Ok(HttpResponse::Ok()
             .json(json!({"revision": revision, "index": index, "length": length}))),
         _ => Err(Failure::new(ErrorCode::Internal, "append gave something else")),
@@ -134,8 +167,9 @@ pub(super) async fn delete(request: HttpRequest, web: web::Data<Web>) -> HttpRes
 }
 
 async fn delete_key(request: &HttpRequest, web: &Web) -> Answer {
+    let permit = web.permit()?;
     let op = Op::Delete(Delete { key: key_of(request)?, return_previous: false });
-    match web.write(request, &op).await? {
+    match web.write(&permit, request, &op).await? {
         Success::Delete { revision, index, deleted, .. } => Ok(HttpResponse::Ok()
             .json(json!({"revision": revision, "index": index, "deleted": deleted}))),
         _ => Err(Failure::new(ErrorCode::Internal, "delete gave something else")),
@@ -149,23 +183,18 @@ pub(super) async fn list(request: HttpRequest, web: web::Data<Web>) -> HttpRespo
 
 async fn list_keys(request: &HttpRequest, web: &Web) -> Answer {
     let params = Params::of(request)?;
-    let limit = params.number("limit")?.map_or(USUALLY_LISTED, |limit| {
+    let entries = params.number("limit")?.map_or(USUALLY_LISTED, |limit| {
         usize::try_from(limit).unwrap_or(MOST_LISTED).min(MOST_LISTED)
     });
+    let _permit = web.permit()?;
     let (sender, answer) = oneshot::channel();
     let question = Question::List {
         prefix: params.bytes("prefix").unwrap_or_default(),
         after: params.bytes("after"),
-        limit,
+        page: Page { entries, bytes: web.range_page_bytes },
         reply: sender,
     };
-    if params.consistency()? == Consistency::Stale {
-        web.shared.state_machine.do_send(Query(vec![(Index(0), question)]));
-    } else if web.shared.view.leads() {
-        web.shared.raft.do_send(Read(vec![question]));
-    } else {
-        return Err(outbound::not_leader(&web.shared.view));
-    }
+    send(web, way(&params, web)?, question);
     let listing = match timeout(ANSWER_TIME, answer).await {
         Ok(Ok(listing)) => listing?,
         Ok(Err(_)) | Err(_) => {

@@ -217,6 +217,7 @@ impl Handler<Installed> for RaftActor {
 impl Handler<Silenced> for RaftActor {
     type Result = ();
     fn handle(&mut self, Silenced { peer }: Silenced, ctx: &mut Self::Context) {
+        self.silenced(peer);
         self.absorb(Input::Silenced { peer }, ctx);
     }
 }

@@ -12,6 +12,9 @@ use crate::messages::{Capture, Install, Peers, Purpose, Retire, Serve, Trim};
 use crate::peer::{self, PeerActor};
 use crate::reply::{Answers, Outcome, Reply};
 
+/// How many nodes that are no members have a way at a time.
+const MOST_GUESTS: usize = 16;
+
 /// Makes the ways to other members.
 pub struct Roads {
     /// How they are dialled.
@@ -75,12 +78,41 @@ impl RaftActor {
         self.below.peers.insert(id, (address.to_owned(), peer));
     }
 
-    /// Who dials this node is to be answered, though it may be no member that it knows.
+    /// Who dials this node is to be answered, though it may be no member that it knows. Of such
+    /// guests only so many are: whoever reaches the peer address can claim to be one.
     pub(super) fn introduced(&mut self, id: NodeId, address: &str) {
-        if id != self.view.node() && self.members.member(id).is_none() {
-            self.reach(id, address);
+        *self.speaking.entry(id).or_default() += 1;
+        if id == self.view.node() || self.members.member(id).is_some() {
+            return;
+        }
+        let guests = self.below.peers.keys().filter(|other| self.is_guest(**other)).count();
+        if guests >= MOST_GUESTS && !self.below.peers.contains_key(&id) {
+            log::debug!("peer: node {id} is no member, and as many others are answered already");
+            return;
+        }
+        self.reach(id, address);
+        self.tell_peers();
+    }
+
+    /// One connection of a peer is gone. A guest has a way for as long as it has one.
+    pub(super) fn silenced(&mut self, id: NodeId) {
+        let left = self.speaking.get(&id).map_or(0, |open| open.saturating_sub(1));
+        if left > 0 {
+            self.speaking.insert(id, left);
+            return;
+        }
+        self.speaking.remove(&id);
+        if self.is_guest(id)
+            && let Some((_, peer)) = self.below.peers.remove(&id)
+        {
+            peer.do_send(Retire);
             self.tell_peers();
         }
+    }
+
+    /// Whether a node is no member, and none that is being parted from.
+    fn is_guest(&self, id: NodeId) -> bool {
+        self.members.member(id).is_none() && !self.leaving.contains(&id)
     }
 
     fn tell_peers(&self) {

@@ -1,5 +1,9 @@
 //! Whole nodes over real sockets, with a log in memory.
 
+#[path = "cluster/guests.rs"]
+mod guests;
+#[path = "cluster/limits.rs"]
+mod limits;
 mod support;
 
 use std::sync::atomic::Ordering;
@@ -182,4 +186,38 @@ async fn a_leader_that_is_low_on_space_refuses_writes_until_there_is_more() {
     while write(&mut socket).await.is_err() {
         tokio::task::yield_now().await;
     }
+}
+
+/// A follower that does not keep up hears its leader all the same.
+#[tokio::test]
+async fn a_read_that_may_be_so_old_is_not_answered_from_an_older_state() {
+    let nodes = cluster(3);
+    let (mut leader, _) = at_leader(&nodes).await;
+    leader.ask(1, put("a", "old")).await.unwrap();
+    let max_age_ms = Some(200);
+    let recent =
+        Get { key: "a".into(), consistency: Consistency::Stale, max_age_ms, ..Get::default() };
+    let recent = Op::Get(recent);
+    for node in &nodes {
+        let mut socket = Socket::connect(&node.client).await;
+        if socket.hello(None).await.is_ok() {
+            continue;
+        }
+        let mut follower = Socket::connect(&node.client).await;
+        follower.hello(Some(0)).await.unwrap();
+        let read = follower.ask(1, recent.clone()).await.unwrap();
+        assert_eq!(value(&read).as_deref(), Some("old"));
+        // It stores nothing more, so it applies nothing more.
+        node.disk.stuck.store(true, Ordering::SeqCst);
+        leader.ask(2, put("a", "new")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        follower.send(&[(2, recent.clone())]).await;
+        let early = tokio::time::timeout(Duration::from_millis(200), follower.reply(2)).await;
+        node.disk.stuck.store(false, Ordering::SeqCst);
+        assert!(early.is_err(), "answered from a state that is too old");
+        let late = follower.ask(3, recent).await.unwrap();
+        assert_eq!(value(&late).as_deref(), Some("new"));
+        return;
+    }
+    panic!("no follower");
 }

@@ -1,5 +1,5 @@
-//! `backup`, `restore`, `recover`: the state in a file, out of a running cluster, out of what is
-//! left of a lost one, and into a new one.
+//! `backup`, `recover`: the state in a file, out of a running cluster, and out of what is left of
+//! a lost one. `restore` is the way back.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -9,18 +9,16 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use quorate_core::kv::StateMachine;
 use quorate_core::kv::backup::{Head, Reader, Writer};
-use quorate_core::store::{CheckpointStore, StoreError};
-use quorate_core::types::{HardState, Index, NodeId};
-use quorate_core::wal::{Identity, Options};
+use quorate_core::raft::Boot;
+use quorate_core::types::{Index, Position};
+use quorate_core::wal::{Identity, Options, Recovered};
 use serde_json::json;
 
-use super::args::{BackupCommand, Common, RecoverArgs, RestoreArgs};
-use super::connect::{endpoints, load};
+use super::args::{BackupCommand, Common, RecoverArgs};
+use super::connect::endpoints;
 use super::output::{Failed, exit, print_line};
-use super::settings::{cluster_id, membership};
-use crate::config::{Config, Node};
 use crate::store::checkpoint::SledCheckpoints;
-use crate::store::data_dir::{DataDir, Wanted};
+use crate::store::data_dir::DataDir;
 use crate::store::logs;
 
 /// `backup ...`
@@ -87,7 +85,7 @@ fn open(file: &Path) -> Result<Reader<Filling>, Failed> {
     Reader::new(filling).map_err(|what| damaged(file, &what))
 }
 
-fn read(common: &Common, file: &Path) -> Result<(Head, StateMachine), Failed> {
+pub(super) fn read(common: &Common, file: &Path) -> Result<(Head, StateMachine), Failed> {
     let reader = open(file)?;
     let head = reader.head.clone();
     let bar = bar(common, head.records, "reading");
@@ -100,35 +98,37 @@ fn read(common: &Common, file: &Path) -> Result<(Head, StateMachine), Failed> {
 /// name only when it is whole and durable.
 fn save(common: &Common, file: &Path) -> Result<(), Failed> {
     let mut said = Vec::new();
+    // Of each step, not of the whole: a large state takes what it takes.
+    let time = Some(Duration::from_millis(common.timeout_ms));
     for address in endpoints(common)? {
-        let answer = ureq::get(format!("http://{address}/v1/backup"))
-            .config()
-            .timeout_connect(Some(Duration::from_millis(common.timeout_ms)))
-            .build()
-            .call();
-        match answer {
-            Ok(mut answer) => {
-                let from = answer.body_mut().with_config().limit(u64::MAX).reader();
-                let (head, state) = receive(common, file, from)?;
+        let request = ureq::get(format!("http://{address}/v1/backup")).config();
+        let request = request.timeout_connect(time).timeout_recv_response(time);
+        let answer = request.timeout_per_read(time).build().call();
+        let received = answer.map_err(|error| error.to_string()).and_then(|mut answer| {
+            let from = answer.body_mut().with_config().limit(u64::MAX).reader();
+            receive(common, from)
+        });
+        match received {
+            Ok((head, state)) => {
                 write(file, state, &head)?;
                 return tell(common, &head, &format!("saved to {}", file.display()));
             }
-            Err(error) => said.push(format!("{address}: {error}")),
+            Err(what) => said.push(format!("{address}: {what}")),
         }
     }
-    let text = format!("no backup: no node answers ({})", said.join("; "));
+    let text = format!("no backup, nothing was saved: no node gives one ({})", said.join("; "));
     Err(Failed::new(exit::UNREACHABLE, "unreachable", text))
 }
 
-fn receive(common: &Common, file: &Path, from: impl Read) -> Result<(Head, StateMachine), Failed> {
-    let reader = Reader::new(filled(from)).map_err(|what| damaged(file, &what))?;
+/// Reads a backup off the network; what is wrong with it.
+fn receive(common: &Common, from: impl Read) -> Result<(Head, StateMachine), String> {
+    let whole = |what: String| format!("the backup did not arrive whole: {what}");
+    let reader = Reader::new(filled(from)).map_err(whole)?;
     let head = reader.head.clone();
     let bar = bar(common, head.records, "receiving");
     let state = reader.state(|done| bar.set_position(done));
     bar.finish_and_clear();
-    let text = |what: String| format!("the backup did not arrive whole: {what}; nothing was saved");
-    let state = state.map_err(|what| Failed::new(exit::UNREACHABLE, "interrupted", text(what)))?;
-    Ok((head, state))
+    Ok((head, state.map_err(whole)?))
 }
 
 fn write(file: &Path, state: StateMachine, head: &Head) -> Result<(), Failed> {
@@ -143,89 +143,6 @@ fn write(file: &Path, state: StateMachine, head: &Head) -> Result<(), Failed> {
     std::fs::rename(&new, file).map_err(failed)?;
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()).map_err(failed)
-}
-
-/// `restore`
-///
-/// # Errors
-/// When the backup is damaged, a data directory is not empty, or the disk refuses.
-pub fn restore(common: &Common, args: &RestoreArgs) -> Result<(), Failed> {
-    let config = load(common)?;
-    let nodes: Vec<&Node> = match args.id {
-        None => config.nodes.iter().collect(),
-        Some(id) => {
-            let node = config.node(NodeId(id));
-            vec![node.map_err(|text| Failed::new(exit::USAGE, "no_such_node", text))?]
-        }
-    };
-    for node in &nodes {
-        if node.data_dir.exists()
-            && std::fs::read_dir(&node.data_dir).is_ok_and(|mut d| d.next().is_some())
-        {
-            let text = format!(
-                "{} is not empty: a backup is restored into new directories only. Nothing was changed",
-                node.data_dir.display()
-            );
-            return Err(Failed::new(exit::WRONG_DATA_DIRECTORY, "data_directory", text));
-        }
-    }
-    let (head, state) = read(common, &args.file)?;
-    let state = state.restored(membership(&config), args.revision_jump);
-    for node in nodes {
-        fill(&config, node, &head, &state)?;
-        print_line(format_args!(
-            "n{}: {} keys in {}, revision {}",
-            node.id,
-            state.summary().keys,
-            node.data_dir.display(),
-            state.revision()
-        ))?;
-    }
-    print_line("start the nodes: they are a new cluster, and the old one's sessions are gone")
-}
-
-/// A node's directory as if it had just installed this state as a snapshot.
-fn fill(config: &Config, node: &Node, head: &Head, state: &StateMachine) -> Result<(), Failed> {
-    let disk = |error: &StoreError| {
-        Failed::new(
-            exit::DISK,
-            "disk",
-            format!("disk error: {error}. Remove {} and try again", node.data_dir.display()),
-        )
-    };
-    // Of another id than the cluster that the backup is of, and than any other restored from it.
-    let first = membership(config);
-    let salt = head.position.index.0 ^ head.hash.rotate_left(17);
-    let wanted = Wanted {
-        cluster_name: config.cluster.name.clone(),
-        cluster_id: cluster_id(&config.cluster.name, &first) ^ (salt >> 11),
-        node: node.id,
-        joins: false,
-    };
-    let mut data = DataDir::open(&node.data_dir, &wanted)
-        .map_err(|error| Failed::new(error.exit_code(), "data_directory", error.to_string()))?;
-    let (mut checkpoints, _) =
-        SledCheckpoints::open(&node.data_dir.join("state"), config.storage.sled_cache_bytes)
-            .map_err(|error| Failed::new(exit::DISK, "disk", format!("disk error: {error}")))?;
-    checkpoints.save(state, None).map_err(|error| disk(&error))?;
-    let options = Options {
-        segment_bytes: config.storage.segment_bytes,
-        preallocate_bytes: config.storage.preallocate_bytes,
-        identity: Identity {
-            cluster: data.cluster_id(),
-            node: node.id,
-            incarnation: data.incarnation(),
-        },
-    };
-    let begin = || {
-        let (mut log, _) = logs::open(&node.data_dir, &config.storage.log, options)?;
-        log.reset(state.position())?;
-        log.save_hard_state(HardState { term: state.position().term, vote: None })?;
-        log.sync()
-    };
-    begin().map_err(|error| disk(&error))?;
-    data.set_initialized()
-        .map_err(|error| Failed::new(error.exit_code(), "data_directory", error.to_string()))
 }
 
 /// `recover`: the checkpoint of a survivor and all of its log, also what was never committed: of
@@ -253,20 +170,16 @@ pub fn recover(common: &Common, args: &RecoverArgs) -> Result<(), Failed> {
     let found = found.map_err(|error| {
         Failed::new(exit::DAMAGED, "damaged", format!("damaged data: {error}. Nothing was written"))
     })?;
-    if found.base.index > state.applied() {
+    let from = state.applied();
+    replay(&mut state, found).map_err(|base| {
         let text = format!(
-            "{} cannot be recovered: its checkpoint holds the state up to {}, and its log begins behind {}. \
+            "{} cannot be recovered: its checkpoint holds the state up to {}, and its log begins behind {base}. \
              Try another node's directory, or restore a backup",
             args.from.display(),
             state.position(),
-            found.base
         );
-        return Err(Failed::new(exit::DAMAGED, "damaged", text));
-    }
-    let from = state.applied();
-    for entry in found.entries.iter().filter(|entry| entry.index > from) {
-        state.apply(entry);
-    }
+        Failed::new(exit::DAMAGED, "damaged", text)
+    })?;
     if state.applied() == Index(0) {
         return Err(Failed::new(exit::NO, "not_found", "there is no state in that directory"));
     }
@@ -291,4 +204,74 @@ pub fn recover(common: &Common, args: &RecoverArgs) -> Result<(), Failed> {
         data.node()
     ))?;
     print_line(format_args!("next: quorate restore {} --config NEW.toml", args.out.display()))
+}
+
+/// Applies what the log holds behind the state, as a node that starts would judge the two: a log
+/// of a time before a snapshot was installed says nothing that the state does not hold.
+///
+/// # Errors
+/// Where the log begins, if that is behind the state.
+fn replay(state: &mut StateMachine, found: Recovered) -> Result<(), Position> {
+    let boot = Boot {
+        hard_state: found.hard_state,
+        base: found.base,
+        entries: found.entries,
+        state: state.position(),
+        state_membership: state.membership().cloned(),
+    };
+    let (boot, _) = boot.reconciled();
+    if boot.base.index > state.applied() {
+        return Err(boot.base);
+    }
+    let from = state.applied();
+    for entry in boot.entries.iter().filter(|entry| entry.index > from) {
+        state.apply(entry);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::types::{Entry, Payload, Term};
+
+    use super::*;
+
+    fn entries(range: std::ops::RangeInclusive<u64>, term: u64) -> Vec<Entry> {
+        let entry = |index| Entry { index: Index(index), term: Term(term), payload: Payload::Noop };
+        range.map(entry).collect()
+    }
+
+    fn state(through: u64, term: u64) -> StateMachine {
+        let mut state = StateMachine::new();
+        for entry in entries(1..=through, term) {
+            state.apply(&entry);
+        }
+        state
+    }
+
+    #[test]
+    fn a_log_goes_on_where_the_checkpoint_ends() {
+        let mut state = state(5, 1);
+        let found = Recovered { entries: entries(1..=9, 1), ..Recovered::default() };
+        assert_eq!(replay(&mut state, found), Ok(()));
+        assert_eq!(state.applied(), Index(9));
+    }
+
+    /// The snapshot is durable, and the log was not begun anew yet.
+    #[test]
+    fn a_log_of_before_an_install_is_not_applied_to_what_was_installed() {
+        for last in [3, 8] {
+            let mut state = state(5, 2);
+            let found = Recovered { entries: entries(1..=last, 1), ..Recovered::default() };
+            assert_eq!(replay(&mut state, found), Ok(()));
+            assert_eq!(state.applied(), Index(5));
+        }
+    }
+
+    #[test]
+    fn a_log_that_begins_behind_the_state_is_of_no_use() {
+        let base = Position { index: Index(7), term: Term(1) };
+        let found = Recovered { base, entries: entries(8..=9, 1), ..Recovered::default() };
+        assert_eq!(replay(&mut state(5, 1), found), Err(base));
+    }
 }

@@ -1,17 +1,23 @@
 //! `doctor`: what is wrong, and what to run. A data directory is inspected offline and not
 //! changed; a cluster is asked.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
+use quorate_core::kv::StateMachine;
 use quorate_core::raft::Boot;
-use quorate_core::wal::{Identity, Options};
+use quorate_core::store::StoreError;
+use quorate_core::types::Position;
+use quorate_core::wal::{Identity, Options, Recovered};
 
 use super::args::Common;
 use super::connect::endpoints;
 use super::output::{Failed, exit, print_line};
+use super::recover::is_lost;
 use super::status::{Answer, ask_all, leader, low_space};
-use crate::store::checkpoint::SledCheckpoints;
+use crate::store::checkpoint::{CheckpointError, SledCheckpoints};
+use crate::store::copy::Copied;
 use crate::store::data_dir::DataDir;
 use crate::store::logs;
 
@@ -32,9 +38,9 @@ pub fn directory(_: &Common, path: &Path) -> Result<(), Failed> {
     let mut bad = Vec::new();
     let identity = Identity { cluster: data.cluster_id(), node, incarnation };
     let options = Options { segment_bytes: 64 << 20, preallocate_bytes: 1 << 20, identity };
-    let log = logs::inspect(path, options);
+    let had_log = logs::kept_in(path).is_some();
     let mut boot = Boot::default();
-    match log {
+    match look_at_log(path, options)? {
         Ok(found) => {
             let torn = found.torn.map_or(String::new(), |torn| {
                 format!(
@@ -51,6 +57,12 @@ pub fn directory(_: &Common, path: &Path) -> Result<(), Failed> {
                 boot.last(),
                 boot.hard_state.term
             ))?;
+            if is_lost(&data, had_log, boot.last() == Position::default()) {
+                bad.push(format!(
+                    "the log is empty, and it was not before: this node does not start, it would vote as if it had never voted. Keep {} for inspection and run: quorate member replace {node}",
+                    path.display()
+                ));
+            }
         }
         Err(error) => {
             print_line(format_args!("log         {error}"))?;
@@ -60,31 +72,88 @@ pub fn directory(_: &Common, path: &Path) -> Result<(), Failed> {
             ));
         }
     }
-    let state = path.join("state");
-    // sled would make what is not there.
-    let opened = state.exists().then(|| SledCheckpoints::open(&state, 64 << 20)).transpose();
-    match opened.map(|opened| opened.and_then(|(_, state)| state)) {
-        Ok(Some(state)) => {
+    let known = match look_at_checkpoint(path)? {
+        Looked::At(Ok(Some(state))) => {
             boot.state = state.position();
             let summary = state.summary();
             print_line(format_args!(
                 "checkpoint  {} keys as of {}, revision {}, state hash {:016x}: ok",
                 summary.keys, boot.state, summary.revision, summary.hash
             ))?;
+            true
         }
-        Ok(None) => print_line("checkpoint  none yet")?,
-        Err(error) => {
-            print_line(format_args!("checkpoint  {error}"))?;
+        Looked::At(Ok(None)) => print_line("checkpoint  none yet").map(|()| true)?,
+        Looked::At(Err(what)) => {
+            print_line(format_args!("checkpoint  {what}"))?;
             bad.push("the checkpoint is damaged: start the node, it moves it aside and gets the state from its leader".to_owned());
+            true
         }
-    }
-    if bad.is_empty() && boot.state.index < boot.base.index {
+        Looked::Not(why) => {
+            print_line(format_args!("checkpoint  not looked at: {why}")).map(|()| false)?
+        }
+    };
+    if known && bad.is_empty() && boot.state.index < boot.base.index {
         bad.push(format!(
             "the checkpoint ends at {} and the log begins behind {}: start the node, it gets the state from its leader. In a cluster of one: quorate restore a backup",
             boot.state, boot.base
         ));
     }
     verdict(&bad, "nothing is wrong with it", exit::DAMAGED)
+}
+
+/// What the disk refuses is no damage of what is on it.
+fn refused(error: &dyn std::fmt::Display) -> Failed {
+    Failed::new(exit::DISK, "disk", format!("disk error: {error}. Nothing is known of the rest"))
+}
+
+/// The log, or how it is damaged. One in sled is looked at in a copy.
+fn look_at_log(path: &Path, options: Options) -> Result<Result<Recovered, StoreError>, Failed> {
+    let home = logs::kept_in(path);
+    let found = match home {
+        None => Ok(Recovered::default()),
+        Some("sled") => {
+            let copied = Copied::of(path, "log").map_err(|error| refused(&error))?;
+            logs::inspect(copied.path(), options)
+        }
+        Some(_) => logs::inspect(path, options),
+    };
+    match found {
+        Err(error @ StoreError::Io { .. }) => Err(refused(&error)),
+        found => Ok(found),
+    }
+}
+
+/// What became of looking at a checkpoint.
+enum Looked {
+    At(Result<Option<Box<StateMachine>>, String>),
+    /// Why not.
+    Not(String),
+}
+
+/// Opens a copy of the checkpoint.
+fn look_at_checkpoint(path: &Path) -> Result<Looked, Failed> {
+    if !path.join("state").exists() {
+        return Ok(Looked::At(Ok(None)));
+    }
+    let copied = match Copied::of(path, "state") {
+        Ok(copied) => copied,
+        Err(error) if error.kind() == ErrorKind::StorageFull => {
+            return Ok(Looked::Not(error.to_string()));
+        }
+        Err(error) => return Err(refused(&error)),
+    };
+    match SledCheckpoints::open(&copied.path().join("state"), 64 << 20) {
+        Ok((_, state)) => Ok(Looked::At(Ok(state.map(Box::new)))),
+        Err(CheckpointError::Damaged { what, .. }) => {
+            let text = format!(
+                "the checkpoint in {} cannot be used: {what}",
+                path.join("state").display()
+            );
+            Ok(Looked::At(Err(text)))
+        }
+        Err(CheckpointError::Store(error @ StoreError::Io { .. })) => Err(refused(&error)),
+        Err(CheckpointError::Store(error)) => Ok(Looked::At(Err(error.to_string()))),
+    }
 }
 
 fn verdict(bad: &[String], fine: &str, code: i32) -> Result<(), Failed> {

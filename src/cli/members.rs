@@ -13,7 +13,7 @@ use quorate_core::wire::client::{Admin, MemberInfo, Op, Success};
 use serde_json::json;
 
 use super::args::{AddArgs, Common, LeaderCommand, MemberCommand, ReplaceArgs};
-use super::connect::{builder, endpoints};
+use super::connect::{builder, endpoints, load};
 use super::output::{Failed, exit, print_line};
 use super::status::{Answer, ask_all, leader};
 
@@ -148,7 +148,12 @@ async fn replace(common: &Common, client: &Client, args: &ReplaceArgs) -> Result
     let members = client.members().await?;
     let old = members.iter().find(|member| member.id == id);
     let old = old.ok_or_else(|| {
-        Failed::new(exit::NO, "not_found", format!("node {id} is not a member: quorate members"))
+        let (peer, client) = addresses_of(common, args);
+        let text = format!(
+            "node {id} is not a member: quorate members. If its replacement was interrupted, its removal is done: {}",
+            add_line(id, &peer, &client)
+        );
+        Failed::new(exit::NO, "not_found", text)
     })?;
     let peer = args.peer.clone().unwrap_or_else(|| old.peer.clone());
     let address = args.client.clone().unwrap_or_else(|| old.client.clone());
@@ -158,8 +163,12 @@ async fn replace(common: &Common, client: &Client, args: &ReplaceArgs) -> Result
         args.yes,
     )?;
     call(client, Admin::RemoveMember { id, force: args.force }).await?;
+    let line = add_line(id, &peer, &address);
+    if !common.json() {
+        eprintln!("n{id} is removed. Should this end before it is added again: {line}");
+    }
     let admin = Admin::AddMember { id, peer, client: address, standby: false };
-    let members = call(client, admin).await?;
+    let members = call(client, admin).await.map_err(|failed| only_removed(failed, id, &line))?;
     if !common.json() {
         print_line(format_args!(
             "n{id} is a new member now. Start it with an empty data directory: quorate node --id {id} --join {}",
@@ -167,6 +176,27 @@ async fn replace(common: &Common, client: &Client, args: &ReplaceArgs) -> Result
         ))?;
     }
     print(common, &members)
+}
+
+/// The command that adds a node.
+fn add_line(id: NodeId, peer: &str, client: &str) -> String {
+    format!("quorate member add {id} --peer {peer} --client {client}")
+}
+
+/// The second half of a replacement failed; the first is done.
+fn only_removed(mut failed: Failed, id: NodeId, line: &str) -> Failed {
+    failed.message = format!("{}. n{id} is removed, and not added again: {line}", failed.message);
+    failed
+}
+
+/// The addresses of a node that is no member: as they were named, or as the file has them.
+fn addresses_of(common: &Common, args: &ReplaceArgs) -> (String, String) {
+    let node = load(common).ok().and_then(|config| config.node(NodeId(args.id)).ok().cloned());
+    let of = |named: &Option<String>, known: Option<String>| {
+        named.clone().or(known).unwrap_or_else(|| "HOST:PORT".to_owned())
+    };
+    let (peer, client) = node.map(|node| (node.peer_advertise, node.client_advertise)).unzip();
+    (of(&args.peer, peer), of(&args.client, client))
 }
 
 fn old_clients(members: &[MemberInfo], but: NodeId) -> String {
@@ -289,4 +319,24 @@ pub async fn snapshot(common: &Common) -> Result<(), Failed> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_replacement_says_which_half_and_how_to_go_on() {
+        let line = add_line(NodeId(3), "c:1", "c:2");
+        let failed = only_removed(
+            Failed::new(exit::UNREACHABLE, "no_leader", "no leader"),
+            NodeId(3),
+            &line,
+        );
+        assert_eq!(failed.exit, exit::UNREACHABLE);
+        assert_eq!(
+            failed.message,
+            "no leader. n3 is removed, and not added again: quorate member add 3 --peer c:1 --client c:2"
+        );
+    }
 }

@@ -23,6 +23,8 @@ use crate::store::space::FileSystem;
 /// How long a node that joins goes on asking, and how often: the others may be starting, too.
 const JOIN_TIME: Duration = Duration::from_secs(60);
 const JOIN_PAUSE: Duration = Duration::from_millis(500);
+/// How long one of them may take to answer: one that is stopped never does.
+const ANSWER_TIME: Duration = Duration::from_secs(3);
 
 /// Everything that a node starts from. `join`: the clients' addresses of a cluster to join, as
 /// the command line names them.
@@ -79,7 +81,8 @@ fn ask_cluster_id(name: &str, node: NodeId, join: &[String]) -> Result<u64, Fail
 fn ask_once(name: &str, node: NodeId, join: &[String]) -> Result<Result<u64, Failed>, Failed> {
     let mut said = Vec::new();
     for address in join {
-        let answer = ureq::get(format!("http://{address}/v1/status")).call();
+        let request = ureq::get(format!("http://{address}/v1/status")).config();
+        let answer = request.timeout_global(Some(ANSWER_TIME)).build().call();
         let answer = answer.and_then(|mut answer| answer.body_mut().read_to_string());
         let status: serde_json::Value = match answer.map(|text| serde_json::from_str(&text)) {
             Ok(Ok(status)) => status,
@@ -171,7 +174,7 @@ fn recover(
         Identity { cluster: data.cluster_id(), node: node.id, incarnation: data.incarnation() };
     // A node that joined may have begun a log in vain; one that is gone was begun.
     let had_log = logs::kept_in(&node.data_dir).is_some();
-    if data.initialized() && !had_log {
+    if is_lost(data, had_log, false) {
         return Err(lost(node));
     }
     let (mut log, recovered) = open_log(config, node, identity)?;
@@ -179,7 +182,7 @@ fn recover(
     let nothing = recovered.entries.is_empty() && recovered.base.index == Index(0);
     let empty = nothing && state.applied() == Index(0);
     // A checkpoint does not replace the log: the vote and what was acknowledged since are lost.
-    if nothing && data.initialized() && !data.joined() {
+    if is_lost(data, had_log, nothing) {
         return Err(lost(node));
     }
     let boot = if empty && !data.joined() {
@@ -273,6 +276,12 @@ fn reconcile(
 
 fn not_opened(error: &DataDirError) -> Failed {
     Failed::new(error.exit_code(), "data_directory", error.to_string())
+}
+
+/// Whether the log held something once, and there is nothing now. One that joined may have begun
+/// its log in vain.
+pub(super) fn is_lost(data: &DataDir, had_log: bool, nothing: bool) -> bool {
+    data.initialized() && (!had_log || nothing && !data.joined())
 }
 
 /// The log held something once, and there is nothing now.

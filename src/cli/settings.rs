@@ -53,7 +53,7 @@ pub fn settings(config: &Config, node: &Node, data: &DataDir) -> Settings {
         queues: queues(config),
         web: Web {
             http: config.http.enabled,
-            allowed_hosts: config.http.allowed_hosts.clone(),
+            allowed_hosts: hosts(config),
             allowed_origins: config.http.allowed_origins.clone(),
         },
         metrics: config.metrics.enabled,
@@ -62,6 +62,13 @@ pub fn settings(config: &Config, node: &Node, data: &DataDir) -> Settings {
         min_free_bytes: config.storage.min_free_bytes,
         slow_sync: Duration::from_millis(config.log.slow_sync_ms),
     }
+}
+
+/// The hosts that may be named: also those of the clients' addresses in the file.
+fn hosts(config: &Config) -> Vec<String> {
+    let addresses = config.nodes.iter().flat_map(|node| [&node.client, &node.client_advertise]);
+    let hosts = addresses.filter_map(|address| Some(address.rsplit_once(':')?.0.to_owned()));
+    config.http.allowed_hosts.iter().cloned().chain(hosts).collect()
 }
 
 fn limits(config: &Config) -> Limits {
@@ -86,6 +93,7 @@ fn queues(config: &Config) -> Queues {
         batch: size(limits.batch),
         peer_queue_bytes: size(limits.peer_queue_bytes),
         http_requests: size(limits.http_requests),
+        range_page_bytes: size(limits.range_page_bytes),
         ..Queues::default()
     }
 }
@@ -118,4 +126,31 @@ fn raft(config: &Config, id: NodeId) -> raft::Config {
 
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_client_may_name_the_hosts_that_the_file_names() {
+        let text = "
+            [cluster]
+            name = \"test\"
+            [http]
+            allowed_hosts = [\"db.example\"]
+            [[node]]
+            id = 1
+            client = \"127.0.0.1:7101\"
+            client_advertise = \"n1.db.internal:7101\"
+            peer = \"127.0.0.1:7201\"
+            data_dir = \"n1\"
+        ";
+        let none = Default::default();
+        let parsed = Config::parse("config.toml", text, Path::new(""), &none, &[], None);
+        let (config, _) = parsed.unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(hosts(&config), ["db.example", "127.0.0.1", "n1.db.internal"]);
+    }
 }

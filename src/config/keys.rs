@@ -195,12 +195,12 @@ pub const KEYS: &[Key] = &[
     key(
         "limits.connections",
         int(2_000, 1, 100_000, "connections"),
-        "How many connections of clients a node takes; beyond it the upgrade is answered 503.",
+        "How many connections of clients a node takes, for sessions or plain HTTP; beyond it requests are answered 503. Peers have their own.",
     ),
     key(
         "limits.connections_per_address",
         int(256, 1, 100_000, "connections"),
-        "How many of them may come from one address.",
+        "How many connections with a session may come from one address.",
     ),
     key(
         "limits.arriving_bytes",
@@ -226,6 +226,11 @@ pub const KEYS: &[Key] = &[
         "limits.http_requests",
         int(1_024, 1, 65_536, "requests"),
         "How many HTTP requests may wait for an answer; beyond it they are answered 503.",
+    ),
+    key(
+        "limits.range_page_bytes",
+        int(MIB, 4 * KIB, 64 * MIB, "bytes"),
+        "How many bytes of keys and values a page of a list holds; it has at least one entry, however long.",
     ),
     key(
         "session.ttl_ms",
@@ -303,7 +308,6 @@ pub const LATER: &[&str] = &[
     "storage.history_bytes",
     "limits.txn_ops",
     "limits.range_page_entries",
-    "limits.range_page_bytes",
     "limits.watches_per_session",
     "limits.watches",
     "limits.watch_lag_events",

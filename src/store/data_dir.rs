@@ -88,6 +88,15 @@ pub enum DataDirError {
         /// Who wanted it.
         wanted: String,
     },
+    /// A backup was to be restored into it.
+    #[error(
+        "data directory {path} is not there, and {path}.restoring is: a restore was interrupted. Run it \
+         again, or remove {path}.restoring to begin without its state"
+    )]
+    Restoring {
+        /// The directory.
+        path: String,
+    },
     /// It was written by a newer version.
     #[error(
         "data directory {path} is of format {format}, this version reads {FORMAT}: run the newer version"
@@ -127,7 +136,9 @@ impl DataDirError {
     pub fn exit_code(&self) -> i32 {
         match self {
             DataDirError::InUse { .. } => 73,
-            DataDirError::Foreign { .. } | DataDirError::Newer { .. } => 65,
+            DataDirError::Foreign { .. }
+            | DataDirError::Newer { .. }
+            | DataDirError::Restoring { .. } => 65,
             DataDirError::Damaged { .. } => 76,
             DataDirError::Io { .. } => 74,
         }
@@ -140,6 +151,9 @@ impl DataDir {
     /// # Errors
     /// When it is in use, somebody else's, damaged, or cannot be read or written.
     pub fn open(path: &Path, wanted: &Wanted) -> Result<Self, DataDirError> {
+        if Self::is_new(path) && restoring(path).exists() {
+            return Err(DataDirError::Restoring { path: path.display().to_string() });
+        }
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|error| failed("create", path, error))?;
         let lock = lock(path)?;
@@ -248,6 +262,16 @@ impl DataDir {
     pub fn is_new(path: &Path) -> bool {
         !path.join("identity.toml").exists()
     }
+}
+
+/// Where a backup becomes a directory, until it is whole.
+#[must_use]
+pub fn restoring(path: &Path) -> PathBuf {
+    // Without a slash at its end.
+    let path: PathBuf = path.components().collect();
+    let mut name = path.into_os_string();
+    name.push(".restoring");
+    PathBuf::from(name)
 }
 
 /// A member that was removed and added again is another one.

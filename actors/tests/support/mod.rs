@@ -127,9 +127,13 @@ impl Incarnations for Known {
     }
 }
 
+/// What the peers share.
+pub(crate) const SECRET: &[u8] = b"a secret of the peers";
+
 /// A node that runs until it is dropped.
 pub(crate) struct Node {
     pub(crate) client: String,
+    pub(crate) peer: String,
     pub(crate) disk: Arc<Platter>,
     /// Bytes left on its disk.
     pub(crate) free: Arc<AtomicU64>,
@@ -152,13 +156,20 @@ fn free_port() -> String {
 
 /// Starts a cluster of that many nodes.
 pub(crate) fn cluster(size: u64) -> Vec<Node> {
+    cluster_with(size, |_| {})
+}
+
+/// Starts a cluster of that many nodes, whose queues have these bounds.
+pub(crate) fn cluster_with(size: u64, bounds: fn(&mut Queues)) -> Vec<Node> {
     let members: Vec<Member> =
         (1..=size).map(|id| Member::voter(NodeId(id), free_port(), free_port())).collect();
     let membership = Membership::of(members);
-    membership.members.iter().map(|member| start(member, &membership)).collect()
+    membership.members.iter().map(|member| start(member, &membership, bounds)).collect()
 }
 
-fn start(member: &Member, membership: &Membership) -> Node {
+fn start(member: &Member, membership: &Membership, bounds: fn(&mut Queues)) -> Node {
+    let mut queues = Queues::default();
+    bounds(&mut queues);
     let settings = Settings {
         id: member.id,
         cluster: "test".into(),
@@ -171,10 +182,10 @@ fn start(member: &Member, membership: &Membership) -> Node {
         peer_advertise: member.peer.clone(),
         transfer_on_stop: Duration::from_millis(500),
         dial: BTreeMap::new(),
-        secret: Some(b"a secret of the peers".to_vec()),
+        secret: Some(SECRET.to_vec()),
         raft: raft::Config::new(member.id, member.id.0),
         limits: Limits::default(),
-        queues: Queues::default(),
+        queues,
         web: Web { http: true, ..Web::default() },
         metrics: true,
         own_state_thread: member.id.0 == 2,
@@ -198,8 +209,14 @@ fn start(member: &Member, membership: &Membership) -> Node {
         let stopped = async { drop(stopped.await) };
         actix_rt::System::new().block_on(node::run(start, stopped)).unwrap();
     });
-    let client = member.client.clone();
-    Node { client, disk, free, stop: Some(stop), thread: Some(thread) }
+    Node {
+        client: member.client.clone(),
+        peer: member.peer.clone(),
+        disk,
+        free,
+        stop: Some(stop),
+        thread: Some(thread),
+    }
 }
 
 /// A websocket and nothing else.

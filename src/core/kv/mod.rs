@@ -67,7 +67,7 @@ mod state;
 pub use changes::Changes;
 pub use command::{Command, CommandError, WriteOp};
 pub use pacemaker::{DEFAULT_CLOCK_INTERVAL, Pacemaker};
-pub use read::{Listing, Summary};
+pub use read::{Listing, Page, Summary};
 pub use record::{Record, RecordError};
 pub use snapshot::{Builder, Chunk};
 pub use state::StateMachine;

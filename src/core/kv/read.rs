@@ -7,6 +7,15 @@ use super::state::StateMachine;
 use crate::types::Index;
 use crate::wire::client::{ErrorCode, Failure, Get, KeyValue, OpResult, Success};
 
+/// How much of a list is read at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// At most so many entries.
+    pub entries: usize,
+    /// At most so many bytes of keys and values; one entry may have more.
+    pub bytes: usize,
+}
+
 /// A page of the keys of a prefix, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
@@ -73,22 +82,30 @@ impl StateMachine {
         Ok(Success::Get { revision: self.revision(), index: self.applied.index.0, entry })
     }
 
-    /// Lists at most `limit` entries whose key starts with `prefix`, from the first key that
-    /// is greater than `after` (or the first at all).
+    /// Lists entries whose key starts with `prefix`, from the first key that is greater than
+    /// `after` (or the first at all): as many as `page` allows.
     #[must_use]
-    pub fn list(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Listing {
+    pub fn list(&self, prefix: &[u8], after: Option<&[u8]>, page: Page) -> Listing {
         let start = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             Some(_) | None => Bound::Included(prefix),
         };
-        let mut found = self
+        let found = self
             .data
             .map()
             .range::<_, [u8]>((start, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix));
-        let entries =
-            found.by_ref().take(limit).map(|(key, record)| record.entry(key.clone())).collect();
-        let more = found.next().is_some();
+        let (mut entries, mut bytes, mut more) = (Vec::new(), 0, false);
+        for (key, record) in found {
+            let entry = record.entry(key.clone());
+            bytes += entry.key.len() + entry.value.len();
+            // The first one always fits: whoever pages must get on.
+            if entries.len() == page.entries || bytes > page.bytes && !entries.is_empty() {
+                more = true;
+                break;
+            }
+            entries.push(entry);
+        }
         Listing { revision: self.revision(), index: self.applied.index, entries, more }
     }
 

@@ -12,12 +12,17 @@ mod snapshot;
 
 use bytes::Bytes;
 
-use super::{Command, StateMachine, WriteOp};
+use super::{Command, Page, StateMachine, WriteOp};
 use crate::types::{Entry, Index, Payload, Term};
 use crate::wire::client::{ErrorCode, Expect, KeyValue, OpResult, Success};
 
 /// The value limit of the tests.
 const VALUE_BYTES: u64 = 64;
+
+/// A page of so many entries, however long they are.
+fn at_most(entries: usize) -> Page {
+    Page { entries, bytes: usize::MAX }
+}
 
 /// A state machine that is fed a log of its own.
 #[derive(Clone, Default)]
@@ -58,7 +63,8 @@ impl Replica {
 
     /// The entry of a key.
     fn entry(&self, key: &str) -> Option<KeyValue> {
-        self.state.list(key.as_bytes(), None, 1).entries.into_iter().find(|entry| entry.key == key)
+        let listing = self.state.list(key.as_bytes(), None, at_most(1));
+        listing.entries.into_iter().find(|entry| entry.key == key)
     }
 
     /// The value of a key, as text.

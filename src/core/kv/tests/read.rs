@@ -6,7 +6,7 @@ fn get(key: &str, revision: u64) -> Get {
 }
 
 fn keys(replica: &Replica, prefix: &str, after: Option<&str>, limit: usize) -> (String, bool) {
-    let listing = replica.state.list(prefix.as_bytes(), after.map(str::as_bytes), limit);
+    let listing = replica.state.list(prefix.as_bytes(), after.map(str::as_bytes), at_most(limit));
     let keys = listing.entries.iter().map(|entry| String::from_utf8_lossy(&entry.key));
     (keys.collect::<Vec<_>>().join(" "), listing.more)
 }
@@ -43,7 +43,7 @@ fn a_list_gives_the_keys_of_a_prefix_in_order() {
     assert_eq!(keys(&replica, "", None, 9), ("a b b/1 b/2 b/3 c".to_owned(), false));
     assert_eq!(keys(&replica, "b/", None, 9), ("b/1 b/2 b/3".to_owned(), false));
     assert_eq!(keys(&replica, "x", None, 9), (String::new(), false));
-    let listing = replica.state.list(b"b", None, 9);
+    let listing = replica.state.list(b"b", None, at_most(9));
     assert_eq!((listing.revision, listing.index), (7, Index(6)));
 }
 
@@ -53,6 +53,25 @@ fn a_list_says_whether_more_follow() {
     assert_eq!(keys(&replica, "b/", None, 2), ("b/1 b/2".to_owned(), true));
     assert_eq!(keys(&replica, "b/", None, 3), ("b/1 b/2 b/3".to_owned(), false));
     assert_eq!(keys(&replica, "b/", None, 0), (String::new(), true));
+}
+
+#[test]
+fn a_page_has_no_more_bytes_than_allowed_and_at_least_one_entry() {
+    let mut replica = Replica::default();
+    for (key, bytes) in [("a", 9), ("b", 9), ("c", 50), ("d", 9)] {
+        replica.write(put(key, &"v".repeat(bytes))).unwrap();
+    }
+    let page = |after: Option<&str>, bytes| {
+        let page = Page { entries: 9, bytes };
+        let listing = replica.state.list(b"", after.map(str::as_bytes), page);
+        let keys = listing.entries.iter().map(|entry| String::from_utf8_lossy(&entry.key));
+        (keys.collect::<String>(), listing.more)
+    };
+    assert_eq!(page(None, 20), ("ab".to_owned(), true));
+    assert_eq!(page(None, 19), ("a".to_owned(), true));
+    assert_eq!(page(Some("b"), 20), ("c".to_owned(), true), "larger than a page, and alone in it");
+    assert_eq!(page(Some("c"), 0), ("d".to_owned(), false));
+    assert_eq!(page(None, 81), ("abcd".to_owned(), false));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! fed a log by hand.
 
 use bytes::Bytes;
-use quorate_core::kv::{Command, Pacemaker, StateMachine, WriteOp};
+use quorate_core::kv::{Command, Pacemaker, Page, StateMachine, WriteOp};
 use quorate_core::types::{Entry, Index, Moment, Payload, Term};
 use quorate_core::wire::client::{ErrorCode, OpResult, Success};
 
@@ -43,7 +43,7 @@ impl Replica {
     }
 
     fn number(&self) -> u64 {
-        let listing = self.state.list(b"n", None, 1);
+        let listing = self.state.list(b"n", None, Page { entries: 1, bytes: 64 });
         let value = listing.entries.first().map(|entry| entry.value.clone());
         value.map_or(0, |value| {
             String::from_utf8_lossy(&value).parse().expect("an increment writes a number")
