@@ -28,7 +28,7 @@ pub(crate) async fn pause(megabytes: u64) {
             cluster.kill(follower);
             cluster.lose_checkpoint(follower);
             cluster.start_node(follower);
-            while !cluster.status(follower).await.is_some_and(|s| s.applied_index >= keys) {
+            while cluster.status(follower).await.is_none_or(|s| s.applied_index < keys) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         } else {
