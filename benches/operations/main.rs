@@ -1,0 +1,50 @@
+//! What operating a cluster costs its clients, measured on real processes: kills and planned
+//! stops of the leader, checkpoints of a large state, followers that catch up, a long overwriting
+//! of a small working set, the start of a large node.
+//!
+//! ```console
+//! $ cargo bench --bench operations -- kills 60     # the leader, with SIGKILL
+//! $ cargo bench --bench operations -- stops 30     # the leader, as planned
+//! $ cargo bench --bench operations -- growth 20    # minutes over 10 MB of keys
+//! $ cargo bench --bench operations -- pause 500    # MB of state, checkpointed under writes
+//! $ cargo bench --bench operations -- catchup 200000
+//! $ cargo bench --bench operations -- boot 1000000
+//! ```
+//!
+//! It prints what it measures and judges nothing: timings depend on the machine.
+
+#![expect(clippy::print_stdout, reason = "it prints what it measures")]
+
+mod catch_up;
+mod failover;
+mod growth;
+mod large;
+mod load;
+
+use std::path::Path;
+use std::time::Duration;
+
+fn quorate() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_quorate"))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let number = |otherwise: u64| words.get(1).and_then(|n| n.parse().ok()).unwrap_or(otherwise);
+    match words.first().map(String::as_str) {
+        Some("kills") => failover::run(number(60), failover::End::Kill).await,
+        Some("stops") => failover::run(number(30), failover::End::Stop).await,
+        Some("growth") => growth::run(number(20)).await,
+        Some("pause") => large::pause(number(500)).await,
+        Some("catchup") => catch_up::run(number(200_000)).await,
+        Some("boot") => large::boot(number(1_000_000)).await,
+        _ => println!("kills|stops|growth|pause|catchup|boot [NUMBER]"),
+    }
+}
+
+/// The value below which so many percent of them are.
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let place = (sorted.len() * percent).div_ceil(100).max(1) - 1;
+    sorted.get(place).copied().unwrap_or_default()
+}
