@@ -43,7 +43,6 @@ pub struct Acceptor {
 }
 
 const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
-const LARGEST_ID: u64 = 65_535;
 /// How often a silent peer's membership is looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -113,10 +112,7 @@ async fn serve(
             drop(session.close(Some(CloseCode::Policy.into())).await);
             return;
         }
-        Err(_) => {
-            drop(session.close(Some(CloseCode::Policy.into())).await);
-            return;
-        }
+        Err(_) => return drop(session.close(Some(CloseCode::Policy.into())).await),
     };
     limit.set(peer_frame_bytes(&acceptor.settings));
     let peer = hello.from;
@@ -148,10 +144,6 @@ impl Acceptor {
             return Err(refused(RefusedWhy::Malformed, "the handshake begins with Hello".into()));
         };
         judge_hello(&self.settings, &hello)?;
-        if !(1..=LARGEST_ID).contains(&hello.from.0) {
-            let text = format!("node ids are 1 to {LARGEST_ID}, and this one is {}", hello.from);
-            return Err(refused(RefusedWhy::Malformed, text));
-        }
         let challenge = self.challenge(&hello);
         say(session, &Handshake::Challenge(challenge.clone())).await?;
         let Handshake::Proof(proof) = hear(stream).await? else {

@@ -10,6 +10,8 @@ use std::time::Duration;
 use quorate_core::raft::Status;
 use quorate_core::types::Moment;
 
+use crate::view::View;
+
 /// As of when this node's state is known to be complete.
 #[derive(Debug, Default)]
 pub struct Age(AtomicU64);
@@ -41,6 +43,14 @@ impl Age {
         }
         let complete = Moment(self.0.load(Ordering::Acquire));
         if complete > Moment(0) && recent(complete) { Way::Here } else { Way::Confirmed }
+    }
+}
+
+impl View {
+    /// Who answers a stale read that may be so old; `None`: of any age.
+    pub fn way(&self, max_age_ms: Option<u64>) -> Way {
+        let now = self.clock.now();
+        self.age.way(now, max_age_ms.map(Duration::from_millis), &self.lock())
     }
 }
 

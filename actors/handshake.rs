@@ -11,6 +11,9 @@ use subtle::ConstantTimeEq;
 
 use crate::settings::Settings;
 
+/// The largest id that a configuration may give a node.
+const LARGEST_ID: u64 = 65_535;
+
 /// What this node remembers of the other members' disks.
 pub trait Incarnations: Send {
     /// The incarnation that a member had when it was first met. `added` is the index of the
@@ -121,6 +124,10 @@ pub fn judge_hello(settings: &Settings, hello: &PeerHello) -> Result<(), Refused
                 "node {from} means to reach node {to}, and this is node {own}: check the peer addresses"
             ),
         ));
+    }
+    if !(1..=LARGEST_ID).contains(&from.0) {
+        let text = format!("node ids are 1 to {LARGEST_ID}, and this one is {from}");
+        return Err(refused(RefusedWhy::Node, text));
     }
     if *from == own {
         let text = format!("node {from} dials itself: check the peer addresses");

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use quorate_core::kv::{Command, WriteOp};
@@ -20,9 +19,12 @@ use crate::reply::{Outcome, Reply};
 use crate::settings::Settings;
 use crate::space;
 
+mod answers;
 mod backup;
 mod keys;
 mod params;
+
+use answers::respond;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -44,6 +46,9 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// The right to wait for an answer; returns itself.
 type Permit = OwnedSemaphorePermit;
+
+/// What answers also where too many connections stand: a crowd is no reason to restart a node.
+pub const HEALTH: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/v1/status"];
 
 type Answer = Result<HttpResponse, Failure>;
 
@@ -193,44 +198,6 @@ impl Web {
             _ => Err(Failure::new(ErrorCode::Internal, "status gave something else")),
         }
     }
-}
-
-/// A failure as HTTP says it. A redirect keeps the request's path and query.
-fn failed(request: &HttpRequest, failure: &Failure) -> HttpResponse {
-    let status = match failure.code {
-        ErrorCode::NotLeader if failure.leader.is_some() => StatusCode::TEMPORARY_REDIRECT,
-        ErrorCode::NotLeader | ErrorCode::NoLeader | ErrorCode::Overloaded => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-        ErrorCode::UnknownOutcome | ErrorCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        ErrorCode::SessionExpired => StatusCode::GONE,
-        ErrorCode::StaleRequest => StatusCode::CONFLICT,
-        ErrorCode::BadRequest | ErrorCode::Compacted => StatusCode::BAD_REQUEST,
-        ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
-        ErrorCode::PermissionDenied => StatusCode::FORBIDDEN,
-        ErrorCode::NotFound => StatusCode::NOT_FOUND,
-        ErrorCode::Unsupported => StatusCode::NOT_IMPLEMENTED,
-        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let mut response = HttpResponse::build(status);
-    if status == StatusCode::TEMPORARY_REDIRECT
-        && let Some(leader) = &failure.leader
-    {
-        response.insert_header((LOCATION, format!("http://{}{}", leader.address, request.uri())));
-    }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.insert_header((RETRY_AFTER, "1"));
-    }
-    let mut body = json!({"code": failure.code.as_str(), "message": failure.message});
-    if let (Some(leader), Some(map)) = (&failure.leader, body.as_object_mut()) {
-        map.insert("leader".into(), json!(leader));
-    }
-    response.json(body)
-}
-
-fn respond(request: &HttpRequest, answer: Answer) -> HttpResponse {
-    answer.unwrap_or_else(|failure| failed(request, &failure))
 }
 
 async fn open_session(request: HttpRequest, web: web::Data<Web>) -> HttpResponse {

@@ -1,6 +1,6 @@
 //! The connections of both listeners, counted as they come and until they are gone, whatever is
-//! asked over them. A few more than allowed are let in to be told so; beyond these, and for peers
-//! at once, a connection is cut. So neither listener can take from the other what it needs.
+//! asked over them. A few more than allowed are let in to be told so, or how the node is; beyond
+//! these, and for peers at once, a connection is cut. So neither listener can take from the other what it needs.
 
 use std::any::Any;
 use std::net::{Shutdown, SocketAddr};

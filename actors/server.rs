@@ -122,7 +122,8 @@ pub fn refusal(parts: &Parts, peers: bool, request: &ServiceRequest) -> Option<H
     if peers != [RAFT_PATH, SNAPSHOT_PATH].contains(&request.path()) {
         return Some(HttpResponse::NotFound().body("not found\n"));
     }
-    if let Some(why) = request.conn_data::<Line>().and_then(Line::surplus) {
+    let surplus = request.conn_data::<Line>().and_then(Line::surplus);
+    if let Some(why) = surplus.filter(|_| !http::HEALTH.contains(&request.path())) {
         return Some(overloaded(&why));
     }
     if peers {

@@ -11,7 +11,7 @@ use quorate_core::raft::{Follower, RoleKind, Status};
 use quorate_core::types::{Index, MemberRole, Membership, NodeId};
 use quorate_core::wire::client::{self, Leader, MemberInfo, PeerStatus, StateHash};
 
-use crate::age::{Age, Way};
+use crate::age::Age;
 pub use crate::clock::Clock;
 use crate::settings::Settings;
 use crate::space::{LOW_SPACE, Space};
@@ -69,7 +69,7 @@ impl View {
         self.space.look(self.log_bytes.load(Ordering::Relaxed));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Status> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Status> {
         self.raft.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,12 +118,6 @@ impl View {
     pub fn leader(&self) -> Option<Leader> {
         let raft = self.lock();
         raft.leader.and_then(|id| leader_of(&raft, id))
-    }
-
-    /// Who answers a stale read that may be so old; `None`: of any age.
-    pub fn way(&self, max_age_ms: Option<u64>) -> Way {
-        let now = self.clock.now();
-        self.age.way(now, max_age_ms.map(Duration::from_millis), &self.lock())
     }
 
     /// How long ago the leader was last heard of; on the leader: a quorum.
