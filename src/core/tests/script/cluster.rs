@@ -216,6 +216,20 @@ impl Cluster {
         self.restart(id)
     }
 
+    /// A member's state, as far as it is applied there, becomes another's checkpoint and state.
+    pub(crate) fn snapshot(&mut self, from: NodeId, to: NodeId) -> Result<(), String> {
+        let status = self.node(from)?.status();
+        let (index, membership) = (status.applied, status.membership);
+        let log = self.machine(from)?.log();
+        let last = log.iter().find(|entry| entry.index == index).ok_or("nothing is applied")?;
+        let position = last.position();
+        self.feed(from, [Input::SnapshotStarted { peer: to, index }])?;
+        self.machine(to)?.disk.base_membership = Some(membership.clone());
+        self.feed(to, [Input::SnapshotReceived { position, membership }])?;
+        self.feed(to, [Input::Installed { position }])?;
+        self.feed(from, [Input::SnapshotSent { peer: to, index }])
+    }
+
     // ---- network ----
 
     /// A message arrives, unless its link is cut or its receiver is down.

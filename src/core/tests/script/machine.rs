@@ -27,6 +27,10 @@ impl Disk {
     }
 
     fn write(&mut self, persist: &Persist) {
+        if let Some(base) = persist.reset {
+            self.base = base;
+            self.entries.clear();
+        }
         if let Some(hard_state) = persist.hard_state {
             self.hard_state = hard_state;
         }

@@ -187,6 +187,7 @@ fn command(cluster: &mut Cluster, line: &str) -> Result<(), String> {
             machine(cluster, verb, &mut args)?;
         }
         "join" => cluster.join(args.node()?)?,
+        "snapshot" => cluster.snapshot(args.node()?, args.node()?)?,
         "change" => change(cluster, &mut args)?,
         "transfer" => {
             let (id, to) = (args.node()?, args.words.pop_front().map(parse_name).transpose()?);
