@@ -35,6 +35,7 @@ pub(crate) async fn run(writes: u64) {
     println!("writes/s with three nodes again {again:.0}");
     join(&mut cluster, 4).await;
     watch(&cluster, &writers, 4, "a new node").await;
+    println!("writes/s with four nodes {:.0}", writers.rate(Duration::from_secs(10)).await);
     println!("{} writes failed; {:?}", writers.finish().await.len(), cluster.settled().await);
 }
 

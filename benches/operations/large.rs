@@ -11,7 +11,7 @@ use crate::{percentile, quorate};
 /// Writes while a state of so many MB is checkpointed whole and captured for a snapshot.
 pub(crate) async fn pause(megabytes: u64) {
     let mut cluster = Cluster::start(quorate(), 3, "");
-    let leader = cluster.leader().await;
+    cluster.leader().await;
     let keys = megabytes * 1_000;
     fill(&cluster.endpoints(), keys, 1_000).await;
     println!("{keys} keys of 1,000 bytes are there");
@@ -20,8 +20,9 @@ pub(crate) async fn pause(megabytes: u64) {
     let writers = Writers::start(&cluster.endpoints(), shape).await;
     let quiet = slowest_of(&writers, 20).await;
     println!("without a checkpoint: slowest write of each of 20 s, p50 and most: {}", both(&quiet));
-    let follower = (1..=3).find(|id| *id != leader).expect("there are others");
     for what in ["checkpoint", "checkpoint again", "snapshot for a follower without a state"] {
+        let leader = cluster.leader().await;
+        let follower = (1..=3).find(|id| *id != leader).expect("there are others");
         let started = Instant::now();
         writers.slowest();
         if what.starts_with("snapshot") {
@@ -36,12 +37,20 @@ pub(crate) async fn pause(megabytes: u64) {
         }
         let (took, slowest) = (started.elapsed(), writers.slowest());
         println!(
-            "{what}: {} ms; slowest write meanwhile {} ms",
+            "{what}: {} ms; slowest write meanwhile {} ms; n{leader} led, n{} leads",
             took.as_millis(),
-            slowest.as_millis()
+            slowest.as_millis(),
+            cluster.leader().await
         );
     }
     println!("{} writes failed", writers.finish().await.len());
+    // All nodes are on one disk: who writes a state makes the others' syncs wait.
+    for id in cluster.ids() {
+        let log = std::fs::read_to_string(cluster.log_of(id)).expect("its lines");
+        log.lines()
+            .filter(|line| line.contains("sync"))
+            .for_each(|line| println!("  n{id} {line}"));
+    }
 }
 
 async fn checkpoint(cluster: &Cluster, node: u64) {
