@@ -323,3 +323,27 @@ fn a_lease_answers_at_once_for_a_while_and_never_after_a_transfer() {
     round(&mut solo);
     assert!(!lease_read(&mut solo, 7), "the target may yet win");
 }
+
+#[test]
+fn the_log_is_not_trimmed_beyond_what_the_disk_was_given() {
+    let mut solo = Solo::new(3, &[], 1, None);
+    solo.node.config.trailing_entries = 0;
+    let membership = Membership::of((1..=3).map(member).collect());
+    let position = at(4, 1);
+    let heartbeat = Message::Heartbeat { term: Term(1), commit: Index(0), round: 1 };
+    solo.hear(2, heartbeat);
+    let effects = solo.feed([Input::SnapshotReceived { position, membership }]);
+    assert!(effects.install.expect("a verdict").accept);
+    // The entries that the snapshot holds come in before the node drains again.
+    let entries = (2..=5).map(|index| super::harness::foreign(index, 1)).collect();
+    let append =
+        Message::AppendEntries { term: Term(1), prev: at(1, 1), commit: Index(1), entries };
+    let effects = solo.feed([
+        Input::Received { from: NodeId(2), message: append },
+        Input::Installed { position },
+        Input::Captured { position },
+    ]);
+    let given: Vec<u64> =
+        effects.persist.expect("it is stored").entries.iter().map(|entry| entry.index.0).collect();
+    assert_eq!(given, [2, 3, 4, 5], "the disk's log has no gap");
+}
