@@ -198,16 +198,16 @@ impl Acceptor {
         stream: &mut AggregatedMessageStream,
     ) -> String {
         let peer = hello.from;
-        let mut looked = Instant::now();
+        let mut judged = self.view.members_changed();
         loop {
             let next = tokio::time::timeout(LOOK_AGAIN, stream.next()).await;
             // Who was removed meanwhile, and may have nothing to say, is told so when it dials
-            // again.
-            let look = looked.elapsed() >= LOOK_AGAIN;
-            if look && self.judge_disk(hello).is_err() {
+            // again. Nothing of it is heard any more: it may have been added again since then.
+            let changed = self.view.members_changed();
+            if changed != judged && self.judge_disk(hello).is_err() {
                 return "it was removed, or came back with another disk".to_owned();
             }
-            looked = if look { Instant::now() } else { looked };
+            judged = changed;
             let Ok(next) = next else { continue };
             let Some(message) = next else { return "connection lost".to_owned() };
             match message {

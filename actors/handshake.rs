@@ -43,7 +43,7 @@ pub fn nonce() -> Bytes {
 
 /// A dialler's introduction.
 #[must_use]
-pub fn hello(settings: &Settings, to: NodeId, added: Index) -> PeerHello {
+pub fn hello(settings: &Settings, to: NodeId, added: Option<Index>) -> PeerHello {
     PeerHello {
         version: PROTOCOL_VERSION,
         cluster: settings.cluster.clone(),
@@ -143,8 +143,8 @@ pub struct Disk {
     pub node: NodeId,
     /// Its incarnation.
     pub incarnation: u64,
-    /// The entry that added the node, as its own log says; 0 where it does not.
-    pub added: Index,
+    /// What the node knows of the entry that added it; see [`PeerHello::added`].
+    pub added: Option<Index>,
 }
 
 impl Disk {
@@ -160,6 +160,11 @@ impl Disk {
 /// entry that this node lacks: it knows that from its own log, which a lost disk does not have,
 /// and it may lead, so that this node gets the entry from nobody else. Who was removed is not.
 ///
+/// A member that was removed and added again comes with an empty disk, and what it then gets
+/// begins behind the entry that added it. So a disk that knows of members and not of that entry
+/// is the one it had before: were it let in, it would pass for the new one here, and
+/// two disks would vote under one id (Ongaro 2014, §4.1 asks for ids that are never used again).
+///
 /// # Errors
 /// Why it is turned away.
 pub fn judge_member(
@@ -169,7 +174,11 @@ pub fn judge_member(
     Disk { node, incarnation, added }: Disk,
 ) -> Result<(), Refused> {
     if let Some(member) = membership.member(node) {
-        return judge_incarnation(known, node, member.added.max(added), incarnation);
+        if added.is_some_and(|added| added < member.added) {
+            return Err(former_disk(node));
+        }
+        let added = member.added.max(added.unwrap_or_default());
+        return judge_incarnation(known, node, added, incarnation);
     }
     // One with a disk that is new here may have been added again, which this node need not know.
     if committed && membership.removed.contains(&node) && known.met(node, incarnation) {
@@ -180,6 +189,14 @@ pub fn judge_member(
         return Err(refused(RefusedWhy::Removed, text));
     }
     Ok(())
+}
+
+fn former_disk(node: NodeId) -> Refused {
+    let text = format!(
+        "node {node} comes with the disk that it had before it was removed and added again: \
+         it returns with an empty data directory and cluster.join only. Move the old directory away"
+    );
+    refused(RefusedWhy::Incarnation, text)
 }
 
 /// Whether a proven node still has the disk that this node met first.

@@ -42,6 +42,7 @@ pub struct View {
     cluster_id: u64,
     version: String,
     raft: Mutex<Status>,
+    members_changed: AtomicU64,
 }
 
 impl View {
@@ -61,6 +62,7 @@ impl View {
             cluster_id: settings.cluster_id,
             version: settings.version.clone(),
             raft: Mutex::new(raft),
+            members_changed: AtomicU64::new(0),
         }
     }
 
@@ -75,7 +77,18 @@ impl View {
 
     /// Shows a new state.
     pub fn update(&self, status: Status) {
-        *self.lock() = status;
+        let mut raft = self.lock();
+        let same = raft.membership_committed == status.membership_committed
+            && raft.membership == status.membership;
+        *raft = status;
+        if !same {
+            self.members_changed.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// How often the members, or whether they are committed, have changed since the start.
+    pub fn members_changed(&self) -> u64 {
+        self.members_changed.load(Ordering::SeqCst)
     }
 
     /// The newest state shown.
@@ -126,10 +139,11 @@ impl View {
         self.lock().leader_contact.map(|contact| now.since(contact))
     }
 
-    /// The index of the entry that added this node, as its log says; 0 where it does not.
-    pub fn added(&self) -> Index {
-        let own = self.node();
-        self.lock().membership.member(own).map_or(Index(0), |member| member.added)
+    /// What this node knows of the entry that added it; see `PeerHello::added`.
+    pub fn added(&self) -> Option<Index> {
+        let raft = self.lock();
+        let own = raft.membership.member(raft.id).map(|member| member.added);
+        (!raft.membership.members.is_empty()).then_some(own.unwrap_or_default())
     }
 
     /// The members, as rows of `members`.

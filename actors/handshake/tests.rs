@@ -52,12 +52,12 @@ fn why(hello: &PeerHello) -> Option<RefusedWhy> {
 
 #[test]
 fn a_member_of_the_same_cluster_is_let_in() {
-    assert_eq!(why(&hello(&settings(2, None), NodeId(1), Index(0))), None);
+    assert_eq!(why(&hello(&settings(2, None), NodeId(1), None)), None);
 }
 
 #[test]
 fn each_difference_is_refused_by_its_own_reason() {
-    let good = hello(&settings(2, None), NodeId(1), Index(0));
+    let good = hello(&settings(2, None), NodeId(1), None);
     let other = |change: fn(&mut PeerHello)| {
         let mut hello = good.clone();
         change(&mut hello);
@@ -100,8 +100,28 @@ fn who_was_removed_is_told_so_and_who_is_not_known_yet_is_let_in() {
     assert_eq!(why(true, 2), None);
 }
 
+/// A disk that knows of members.
 fn disk(node: u64, incarnation: u64, added: u64) -> Disk {
-    Disk { node: NodeId(node), incarnation, added: Index(added) }
+    Disk { node: NodeId(node), incarnation, added: Some(Index(added)) }
+}
+
+#[test]
+fn the_disk_from_before_a_member_was_added_again_does_not_pass_for_its_new_one() {
+    // This node has met neither of them.
+    let mut memory = Memory::default();
+    let mut member = quorate_core::types::Member::voter(NodeId(2), "p", "c");
+    member.added = Index(57);
+    let membership = Membership::of(vec![member]);
+    let mut why = |disk| {
+        let judged = judge_member(&mut memory, true, &membership, disk);
+        judged.err().map(|refused| refused.why)
+    };
+    let empty = |incarnation| Disk { added: None, ..disk(2, incarnation, 0) };
+    assert_eq!(why(disk(2, 5, 0)), Some(RefusedWhy::Incarnation), "of the first start");
+    assert_eq!(why(disk(2, 5, 40)), Some(RefusedWhy::Incarnation), "added by an earlier entry");
+    assert_eq!(why(empty(6)), None);
+    assert_eq!(why(disk(2, 6, 57)), None, "the same, once it has the entry");
+    assert_eq!(why(empty(7)), Some(RefusedWhy::Incarnation), "lost again");
 }
 
 #[test]
@@ -114,7 +134,7 @@ fn who_was_added_again_is_let_in_by_one_that_has_not_heard_of_it_and_a_lost_disk
         judged.err().map(|refused| refused.why)
     };
     assert_eq!(why(disk(2, 5, 0)), None);
-    assert_eq!(why(disk(2, 6, 0)), Some(RefusedWhy::Incarnation), "it is empty, and knows nothing");
+    assert_eq!(why(disk(2, 6, 0)), Some(RefusedWhy::Incarnation), "it knows of no other entry");
     assert_eq!(why(disk(2, 6, 57)), None, "its log says that it was added again");
     assert_eq!(why(disk(2, 7, 57)), Some(RefusedWhy::Incarnation), "lost again");
     assert_eq!(why(disk(2, 5, 0)), None, "an old membership knows it by its old disk");
@@ -122,10 +142,10 @@ fn who_was_added_again_is_let_in_by_one_that_has_not_heard_of_it_and_a_lost_disk
 
 #[test]
 fn a_proof_holds_only_with_the_same_secret_and_side() {
-    let hello = hello(&settings(2, Some(b"one")), NodeId(1), Index(0));
+    let hello = hello(&settings(2, Some(b"one")), NodeId(1), None);
     let challenge = Challenge {
         incarnation: 101,
-        added: Index(0),
+        added: None,
         election_timeout_ms: 500,
         nonce: Bytes::from_static(b"nonce"),
         proof: Bytes::new(),
@@ -142,11 +162,11 @@ fn a_proof_holds_only_with_the_same_secret_and_side() {
 #[test]
 fn a_challenge_without_the_secret_is_not_followed() {
     let dialler = settings(2, Some(b"one"));
-    let hello = hello(&dialler, NodeId(1), Index(0));
+    let hello = hello(&dialler, NodeId(1), None);
     let challenge = |secret| {
         let mut challenge = Challenge {
             incarnation: 101,
-            added: Index(0),
+            added: None,
             election_timeout_ms: 500,
             nonce: Bytes::from_static(b"n"),
             proof: Bytes::new(),

@@ -153,8 +153,6 @@ sometimes! {
     LeaderRemovedItself,
     /// a node came with another disk
     NodeReplaced,
-    /// a node that was removed came again with the disk it had
-    ReturnedWithItsDisk,
     /// a node that was added got everything in a snapshot
     AddedNodeGotASnapshot,
     /// a change of the members was refused
@@ -169,6 +167,8 @@ sometimes! {
     RemovedTurnedAway,
     /// a disk that is not the member's was turned away
     OtherDiskTurnedAway,
+    /// the disk that a member had before it was added again was turned away
+    FormerDiskTurnedAway,
     /// a message of a removed node reached a member
     RemovedNodeSpoke,
     /// a call was answered while a node was down

@@ -36,7 +36,7 @@ pub const RAFT_PATH: &str = "/v1/raft";
 pub const SNAPSHOT_PATH: &str = "/v1/snapshot";
 
 /// Raised with every change that an older node would not understand.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The longest websocket message during a handshake, in bytes.
 pub const HANDSHAKE_BYTES: usize = 4_096;
@@ -71,8 +71,9 @@ pub struct PeerHello {
     pub to: NodeId,
     /// The incarnation of its disk.
     pub incarnation: u64,
-    /// The index of the entry that added it, as its own log says; 0 where it does not.
-    pub added: Index,
+    /// What it knows itself of the entry that added it: its index, 0 where it is no member or one
+    /// of the first start, and nothing where it knows no members: on a new disk, or with its state lost.
+    pub added: Option<Index>,
     /// Its election timeout; it should be equal everywhere.
     pub election_timeout_ms: u64,
     /// Where it is reached itself: the acceptor may not know it as a member yet.
@@ -86,8 +87,9 @@ pub struct PeerHello {
 pub struct Challenge {
     /// The incarnation of its disk.
     pub incarnation: u64,
-    /// The index of the entry that added it, as its own log says; 0 where it does not.
-    pub added: Index,
+    /// What it knows itself of the entry that added it: its index, 0 where it is no member or one
+    /// of the first start, and nothing where it knows no members: on a new disk, or with its state lost.
+    pub added: Option<Index>,
     /// Its election timeout.
     pub election_timeout_ms: u64,
     /// Thirty-two random bytes.
@@ -180,13 +182,18 @@ pub enum Prover {
     Acceptor,
 }
 
+/// A claim to have been added, as a number; one that knows no members makes none.
+fn claim(added: Option<Index>) -> u64 {
+    added.map_or(u64::MAX, |index| index.0)
+}
+
 /// What a proof is made over: the prover's side, both nonces, and everything that was said of
 /// the two nodes, each with its length, so that no two handshakes share one.
 #[must_use]
 pub fn transcript(prover: Prover, hello: &PeerHello, challenge: &Challenge) -> Vec<u8> {
     let label: &[u8] = match prover {
-        Prover::Dialler => b"quorate/3 dialler",
-        Prover::Acceptor => b"quorate/3 acceptor",
+        Prover::Dialler => b"quorate/4 dialler",
+        Prover::Acceptor => b"quorate/4 acceptor",
     };
     let numbers = [
         u64::from(hello.version),
@@ -194,9 +201,9 @@ pub fn transcript(prover: Prover, hello: &PeerHello, challenge: &Challenge) -> V
         hello.from.0,
         hello.to.0,
         hello.incarnation,
-        hello.added.0,
+        claim(hello.added),
         challenge.incarnation,
-        challenge.added.0,
+        claim(challenge.added),
     ];
     let nonce = &challenge.nonce;
     let mut out = Vec::with_capacity(256);
@@ -383,14 +390,14 @@ mod tests {
             from: NodeId(1),
             to: NodeId(2),
             incarnation: 6,
-            added: Index(1),
+            added: Some(Index(1)),
             election_timeout_ms: 500,
             address: "a:1".into(),
             nonce: Bytes::from_static(b"abc"),
         };
         let challenge = Challenge {
             incarnation: 7,
-            added: Index(4),
+            added: None,
             election_timeout_ms: 500,
             nonce: Bytes::from_static(b"xyz"),
             proof: Bytes::new(),
@@ -404,10 +411,10 @@ mod tests {
         };
         assert_ne!(base, other(|it| it.nonce = Bytes::from_static(b"xyy")));
         assert_ne!(base, other(|it| it.incarnation = 8));
-        assert_ne!(base, other(|it| it.added = Index(5)));
+        assert_ne!(base, other(|it| it.added = Some(Index(5))));
         for changed in [
             PeerHello { from: NodeId(3), ..hello.clone() },
-            PeerHello { added: Index(2), ..hello.clone() },
+            PeerHello { added: Some(Index(2)), ..hello.clone() },
         ] {
             assert_ne!(base, transcript(Prover::Dialler, &changed, &challenge));
         }

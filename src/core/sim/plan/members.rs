@@ -37,8 +37,9 @@ pub enum Order {
         node: u64,
         /// It is not to be promoted by itself.
         standby: bool,
-        /// It comes with an empty disk, also where it was a member before.
-        new_disk: bool,
+        /// Where it was a member before, it comes with an empty disk; whether the old one is still
+        /// there, and speaks up as well.
+        old_disk_speaks: bool,
     },
     /// Learners become voters.
     Promote {
@@ -132,8 +133,8 @@ fn order(chance: &mut Chance, machines: u64) -> Order {
     let force = chance.percent(20);
     match chance.below(100) {
         0..35 => {
-            let (standby, new_disk) = (chance.percent(15), chance.percent(70));
-            Order::Add { node: chance.between(1, machines), standby, new_disk }
+            let (standby, old_disk_speaks) = (chance.percent(15), !chance.percent(70));
+            Order::Add { node: chance.between(1, machines), standby, old_disk_speaks }
         }
         35..50 => Order::Promote { force },
         50..58 => Order::Demote { node },

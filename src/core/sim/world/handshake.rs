@@ -16,6 +16,8 @@ enum TurnedAway {
     Removed,
     /// It is not the disk that was met first under its name.
     OtherDisk,
+    /// It is the disk that it had before it was removed and added again.
+    FormerDisk,
 }
 
 /// How long it takes until someone looks after a node that ended because it is no member.
@@ -28,26 +30,38 @@ impl Machine {
         self.met.range(of_node).any(|(_, known)| *known == incarnation)
     }
 
-    /// The entry that added this node, as far as it knows itself.
-    fn added(&self) -> Index {
-        let own = self.status().and_then(|status| status.membership.member(self.id));
-        own.map_or(Index(0), |own| own.added)
+    /// What it knows of the entry that added it; nothing where it knows no members.
+    pub(super) fn added(&self) -> Option<Index> {
+        let status = self.status().filter(|status| !status.membership.members.is_empty())?;
+        let own = status.membership.member(self.id);
+        Some(own.map_or(Index(0), |own| own.added))
     }
 
     /// This node's judgement of another, which says that it was added by an entry. Who is no member
     /// is let in, and so is who was added later than this node knows: its membership may be an old
     /// one. Of who was removed it says nothing when it was removed itself.
-    fn judge(&mut self, node: NodeId, incarnation: u64, added: Index) -> Result<(), TurnedAway> {
+    fn judge(
+        &mut self,
+        node: NodeId,
+        incarnation: u64,
+        added: Option<Index>,
+    ) -> Result<(), TurnedAway> {
         let Some(status) = self.status() else { return Ok(()) };
         let members = &status.membership;
         if let Some(member) = members.member(node) {
-            let added = added.max(member.added);
+            if added.is_some_and(|added| added < member.added) {
+                return Err(TurnedAway::FormerDisk);
+            }
+            let added = member.added.max(added.unwrap_or_default());
             let first = *self.met.entry((node, added)).or_insert(incarnation);
             return if first == incarnation { Ok(()) } else { Err(TurnedAway::OtherDisk) };
         }
         let removed = status.membership_committed && members.removed.contains(&node);
         let removed = removed && members.member(self.id).is_some();
-        if removed && self.has_met(node, incarnation) && added <= self.knows_up_to() {
+        if removed
+            && self.has_met(node, incarnation)
+            && added.unwrap_or_default() <= self.knows_up_to()
+        {
             return Err(TurnedAway::Removed);
         }
         Ok(())
@@ -62,6 +76,7 @@ impl Machine {
 impl World {
     /// Whether two nodes agree to a connection. Who dials and hears that it was removed ends.
     pub(super) fn shake_hands(&mut self, from: NodeId, to: NodeId) -> bool {
+        self.old_disk_speaks(from, to);
         let (dials, accepts) = self.disks(from, to);
         let (from_added, to_added) = (self.machine(from).added(), self.machine(to).added());
         let there = self.machine_mut(from).judge(to, accepts, to_added);
@@ -71,6 +86,9 @@ impl World {
                 Ok(()) => {}
                 Err(TurnedAway::Removed) => self.watch.sometimes(Sometimes::RemovedTurnedAway),
                 Err(TurnedAway::OtherDisk) => self.watch.sometimes(Sometimes::OtherDiskTurnedAway),
+                Err(TurnedAway::FormerDisk) => {
+                    self.watch.sometimes(Sometimes::FormerDiskTurnedAway);
+                }
             }
         }
         if there.is_ok() && back == Err(TurnedAway::Removed) {
@@ -78,6 +96,16 @@ impl World {
             self.crash(from, Power::Process, LOOKED_AFTER_US);
         }
         there.is_ok() && back.is_ok()
+    }
+
+    /// Before a node comes, its old disk does, where that one still speaks. Whoever took it for the
+    /// new one would turn the new one away for ever.
+    fn old_disk_speaks(&mut self, from: NodeId, to: NodeId) {
+        let Some((incarnation, added)) = self.machine(from).old_disk else { return };
+        let judged = self.machine_mut(to).judge(from, incarnation, Some(added));
+        if judged == Err(TurnedAway::FormerDisk) {
+            self.watch.sometimes(Sometimes::FormerDiskTurnedAway);
+        }
     }
 
     /// Whether a receiver ends the connection on which a message came: its sender was removed.

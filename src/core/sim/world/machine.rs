@@ -68,6 +68,9 @@ pub(super) struct Machine {
     pub(super) joins: bool,
     /// It was told that it is removed, and waits to be started again.
     pub(super) retired: bool,
+    /// The incarnation of its disk before this one, and the entry that had added it, where that
+    /// one still speaks.
+    pub(super) old_disk: Option<(u64, Index)>,
     /// The incarnations that it has met, by node and by the entry that added it. On its disk.
     pub(super) met: BTreeMap<(NodeId, Index), u64>,
     /// Its disk is lost: it does not come back.
@@ -186,6 +189,7 @@ impl Machine {
             joins: !founds,
             fresh: true,
             retired: false,
+            old_disk: None,
             met: if founds { others.collect() } else { BTreeMap::new() },
             clock: Clock { rate, offset: 1_000_000 * id.0 },
             checkpoint: None,

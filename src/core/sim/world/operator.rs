@@ -10,7 +10,6 @@ use super::World;
 use super::machine::Waiting;
 use super::queue::Event;
 use crate::chance::Chance;
-use crate::coverage::Sometimes;
 use crate::facts::Fact;
 use crate::known::is_quorum;
 use crate::plan::{Order, Power, Target};
@@ -23,8 +22,8 @@ const PATIENCE_US: u64 = 4_000_000;
 enum Step {
     /// Has the members changed.
     Change { wish: Wish, force: bool },
-    /// Gives a node that is no member another disk.
-    NewDisk,
+    /// Gives a node that is no member another disk; the old one may go on to speak.
+    NewDisk { old_speaks: bool },
     /// Sees to it that a node runs.
     Start,
 }
@@ -90,14 +89,14 @@ impl World {
         }
         let change = |wish, force| Step::Change { wish, force };
         let steps = match order {
-            Order::Add { standby, new_disk, .. } => {
-                let new_disk = new_disk || self.machine(node).gone;
+            Order::Add { standby, old_disk_speaks, .. } => {
+                let used = !self.machine(node).absent && !self.machine(node).fresh;
                 let mut steps = vec![change(Wish::Member { standby }, false), Step::Start];
                 if chance.percent(50) {
                     steps.reverse();
                 }
-                if new_disk {
-                    steps.insert(0, Step::NewDisk);
+                if used || self.machine(node).gone {
+                    steps.insert(0, Step::NewDisk { old_speaks: old_disk_speaks });
                 }
                 steps
             }
@@ -106,7 +105,12 @@ impl World {
             Order::Remove { force, .. } => vec![change(Wish::NoMember, force)],
             Order::Replace { .. } => {
                 let add = change(Wish::Member { standby: false }, false);
-                vec![change(Wish::NoMember, false), Step::NewDisk, add, Step::Start]
+                vec![
+                    change(Wish::NoMember, false),
+                    Step::NewDisk { old_speaks: false },
+                    add,
+                    Step::Start,
+                ]
             }
             Order::Swap { .. } => vec![change(Wish::Swapped, false)],
         };
@@ -169,12 +173,12 @@ impl World {
         let node = errand.node;
         match step {
             Step::Change { wish, force } => self.wish(node, *wish, *force),
-            Step::NewDisk => {
+            Step::NewDisk { old_speaks } => {
                 if !self.is_free(node) {
                     errand.until = 0;
                     return false;
                 }
-                self.new_disk(node);
+                self.new_disk(node, *old_speaks);
                 true
             }
             Step::Start => {
@@ -266,9 +270,11 @@ impl World {
         !known.committed.membership().is_some_and(is_in) && !newer.any(is_in)
     }
 
-    /// A node gets an empty disk.
-    fn new_disk(&mut self, id: NodeId) {
+    /// A node gets an empty disk. Its old one may go on to speak under its id.
+    fn new_disk(&mut self, id: NodeId, old_speaks: bool) {
         let machine = self.machine_mut(id);
+        let old = (machine.incarnation, machine.added().unwrap_or_default());
+        machine.old_disk = (old_speaks && !machine.absent).then_some(old);
         if machine.absent {
             machine.gone = false;
             return;
@@ -280,12 +286,7 @@ impl World {
 
     /// A node that does not run is started.
     fn bring_up(&mut self, id: NodeId) {
-        let machine = self.machine_mut(id);
-        let returns = !machine.absent && !machine.fresh;
-        machine.absent = false;
-        if returns {
-            self.watch.sometimes(Sometimes::ReturnedWithItsDisk);
-        }
+        self.machine_mut(id).absent = false;
         self.start(id);
         for other in self.ids().into_iter().filter(|other| *other != id) {
             self.begin_to_dial(id, other);

@@ -78,34 +78,37 @@ fn handshake() -> impl Strategy<Value = Handshake> {
         RefusedWhy::Secret,
         RefusedWhy::Malformed,
     ]);
-    let hello = (any::<u32>(), ".{0,30}", ".{0,30}", any::<[u64; 6]>(), blob()).prop_map(
-        |(
-            version,
-            cluster,
-            address,
-            [cluster_id, from, to, incarnation, added, election_timeout_ms],
-            nonce,
-        )| {
-            let (from, to) = (NodeId(from), NodeId(to));
-            Handshake::Hello(PeerHello {
-                version,
-                cluster,
-                cluster_id,
-                from,
-                to,
-                incarnation,
-                added: Index(added),
-                election_timeout_ms,
-                address,
-                nonce,
-            })
-        },
-    );
-    let challenge = (any::<[u64; 3]>(), blob(), blob()).prop_map(
-        |([incarnation, added, timeout], nonce, proof)| {
+    let hello =
+        (any::<u32>(), ".{0,30}", ".{0,30}", any::<[u64; 5]>(), any::<Option<u64>>(), blob())
+            .prop_map(
+                |(
+                    version,
+                    cluster,
+                    address,
+                    [cluster_id, from, to, incarnation, election_timeout_ms],
+                    added,
+                    nonce,
+                )| {
+                    let (from, to) = (NodeId(from), NodeId(to));
+                    Handshake::Hello(PeerHello {
+                        version,
+                        cluster,
+                        cluster_id,
+                        from,
+                        to,
+                        incarnation,
+                        added: added.map(Index),
+                        election_timeout_ms,
+                        address,
+                        nonce,
+                    })
+                },
+            );
+    let challenge = (any::<[u64; 2]>(), any::<Option<u64>>(), blob(), blob()).prop_map(
+        |([incarnation, timeout], added, nonce, proof)| {
             Handshake::Challenge(Challenge {
                 incarnation,
-                added: Index(added),
+                added: added.map(Index),
                 election_timeout_ms: timeout,
                 nonce,
                 proof,
