@@ -10,6 +10,7 @@ use quorate_core::kv::{Changes, StateMachine};
 use quorate_core::store::CheckpointStore;
 use quorate_core::types::Index;
 
+use crate::background;
 use crate::fatal::{exit, fatal};
 use crate::messages::{Captured, Save, Saved};
 use crate::metrics::Metrics;
@@ -76,6 +77,10 @@ impl CheckpointActor {
 
 impl Actor for CheckpointActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        background::give_way(background::CHECKPOINTS);
+    }
 
     fn stopped(&mut self, _: &mut Self::Context) {
         if !self.view.stopping.load(Ordering::SeqCst) {

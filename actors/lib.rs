@@ -14,6 +14,7 @@
 
 pub mod accept;
 pub mod age;
+mod background;
 pub mod checkpoint;
 pub mod client_session;
 mod clock;

@@ -13,6 +13,7 @@ use quorate_core::types::NodeId;
 use quorate_core::wire::peer::SnapshotMessage;
 use tokio::task::JoinHandle;
 
+use crate::background;
 use crate::checkpoint::CheckpointActor;
 use crate::dialler::Dialler;
 use crate::messages::{
@@ -80,6 +81,7 @@ impl Actor for SnapshotActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        background::give_way(background::SNAPSHOTS);
         ctx.run_interval(LOOK_AGAIN, |actor, _| actor.forget_the_late());
     }
 

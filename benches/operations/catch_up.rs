@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use quorate_core::types::NodeId;
-use quorate_core::wire::client::{Admin, Op};
+use quorate_core::wire::client::{Admin, Op, Success};
 use quorate_harness::Cluster;
 
 use crate::load::{Shape, Writers, client};
@@ -14,6 +14,7 @@ pub(crate) async fn run(writes: u64) {
     let mut cluster = Cluster::start_one_of(quorate(), 4, "");
     for id in [2, 3] {
         join(&mut cluster, id).await;
+        await_vote(&cluster, id).await;
     }
     let leader = cluster.leader_of(&[1, 2, 3]).await;
     let endpoints: Vec<String> = [1, 2, 3].map(|id| cluster.endpoint(id).to_owned()).to_vec();
@@ -49,6 +50,21 @@ async fn join(cluster: &mut Cluster, id: u64) {
         added = client.call(Op::Admin(add.clone()), None).await;
     }
     cluster.start_node(id);
+}
+
+/// A killed node must not be the only other one that votes.
+async fn await_vote(cluster: &Cluster, id: u64) {
+    let client = client(&[cluster.endpoint(1).to_owned()]).await;
+    loop {
+        let members = match client.call(Op::Members, None).await {
+            Ok(Success::Members(members)) => members,
+            other => panic!("{other:?}"),
+        };
+        if members.iter().any(|member| member.id == NodeId(id) && member.role == "voter") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Prints each half second's rate until the node lacks no more than a heartbeat's worth.

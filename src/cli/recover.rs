@@ -40,7 +40,8 @@ pub fn prepare(config: &Config, node: &Node, join: &[String]) -> Result<Start, F
     open_files::fit(&mut settings.queues);
     let (checkpoints, state) = open_checkpoints(config, node)?;
     let (log_store, boot) = recover(config, node, &mut data, first, &state)?;
-    let (checkpoints, incarnations) = (Box::new(checkpoints), Box::new(Known(data)));
+    let (checkpoints, incarnations) =
+        (Box::new(checkpoints.beside_other_work()), Box::new(Known(data)));
     Ok(Start { settings, boot, log_store, state, checkpoints, incarnations, disk })
 }
 

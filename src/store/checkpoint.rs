@@ -55,6 +55,7 @@ pub struct SledCheckpoints {
     whole: u64,
     changed: u64,
     bytes: u64,
+    rests: bool,
 }
 
 /// The checkpoint that counts.
@@ -100,6 +101,13 @@ impl SledCheckpoints {
         quietly(opening).unwrap_or_else(|panic| Err(damaged(path, format!("sled: {panic}"))))
     }
 
+    /// Checkpoints that are written beside other work, on a node that serves: they rest for as
+    /// long as they work, so that the log's syncs find the disk free.
+    #[must_use]
+    pub fn beside_other_work(self) -> Self {
+        Self { rests: true, ..self }
+    }
+
     fn open_db(path: &Path, cache_bytes: u64) -> Result<Self, CheckpointError> {
         let opened = |error| not_opened(path, NotOpened::of(path, error));
         let db = Db::open(path, cache_bytes).map_err(|error| not_opened(path, error))?;
@@ -107,7 +115,7 @@ impl SledCheckpoints {
         let current = current.as_deref().map_or(Some(Current::default()), Current::decode);
         let current = current.ok_or_else(|| damaged(path, "it names no state".to_owned()))?;
         let tree = db.db.open_tree(current.tree_name()).map_err(opened)?;
-        Ok(Self { db, tree, current, whole: 0, changed: 0, bytes: 0 })
+        Ok(Self { db, tree, current, whole: 0, changed: 0, bytes: 0, rests: false })
     }
 
     /// Reads the state back; `None` where there never was one.
@@ -186,7 +194,7 @@ impl SledCheckpoints {
     /// Writes what changed as one more run.
     fn save_changes(&mut self, state: &StateMachine, changes: Changes) -> Result<(), StoreError> {
         let next = Current { runs: self.current.runs + 1, ..self.current };
-        let mut run = Writer::new(&self.tree, next.runs);
+        let mut run = Writer::new(&self.tree, next.runs, self.rests);
         for name in changes.names() {
             let written = match state.record(&name) {
                 Some(record) => run.put(&record),
@@ -206,7 +214,7 @@ impl SledCheckpoints {
         self.db.db.drop_tree(&name).map_err(|error| self.failed(error))?;
         let tree = self.db.db.open_tree(&name).map_err(|error| self.failed(error))?;
         let old = std::mem::replace(&mut self.tree, tree).name();
-        let mut run = Writer::new(&self.tree, 0);
+        let mut run = Writer::new(&self.tree, 0, self.rests);
         for record in state.records(&Bytes::new()) {
             run.put(&record).map_err(|error| self.failed(error))?;
         }

@@ -29,6 +29,8 @@ pub(super) struct Leader {
     /// The number of the newest round of heartbeats.
     pub(super) round: u64,
     heartbeat_due: Moment,
+    /// Where the log ended at the last two heartbeats, the older one first.
+    pub(super) ends: [Index; 2],
     /// Not judged before this moment: the node itself was absent.
     grace: Moment,
     /// Leadership is being handed over.
@@ -77,6 +79,7 @@ impl Node {
             reads: Reads::default(),
             round: 0,
             heartbeat_due: now,
+            ends: [Index(u64::MAX); 2],
             grace: now,
             transfer: None,
             change: None,
@@ -154,10 +157,12 @@ impl Node {
 
     fn beat_when_due(&mut self, now: Moment) {
         let interval = self.config.heartbeat;
+        let last = self.log.last().index;
         if let Role::Leader(leader) = &mut self.role
             && now >= leader.heartbeat_due
         {
             leader.heartbeat_due = now + interval;
+            leader.ends = [leader.ends[1], last];
             self.beat(now);
         }
     }
@@ -192,6 +197,12 @@ impl Node {
         let round = leader.round;
         let Some(progress) = leader.progress.get_mut(&peer) else { return };
         let config = &self.config;
+        // Nobody's commit waits for it: fewer and larger appends cost the voters less.
+        let hurries = self.membership.votes(peer);
+        let pause = config.learner_pause;
+        if !hurries && progress.may_wait(now, pause, last, config.batch_entries) {
+            return;
+        }
         while progress.may_send(config.inflight_batches, config.inflight_bytes) {
             let behind = progress.next_index <= last;
             // A follower that matches is left alone until there is something to say.

@@ -73,13 +73,13 @@ impl Node {
         new: &Membership,
         changes: &[Change],
     ) -> Result<(), ChangeRefusal> {
-        let last = self.log.last().index;
+        let enough = self.caught_up_from();
         let timeout = self.config.election_timeout;
         let own = self.config.id;
         let heard =
             |progress: &Progress| progress.connected && now.since(progress.last_contact) < timeout;
         for change in changes {
-            let ready = |progress: &Progress| heard(progress) && caught_up(progress, last);
+            let ready = |progress: &Progress| heard(progress) && caught_up(progress, enough);
             if let Change::Promote(id) = change
                 && !self.progress_of(*id).is_some_and(ready)
             {
@@ -91,6 +91,17 @@ impl Node {
             return Err(ChangeRefusal::WouldLoseQuorum);
         }
         Ok(())
+    }
+
+    /// Who holds everything up to here is caught up: the end of the log but for some entries, or,
+    /// where many come in, for those of the last moment (dissertation §4.2.1).
+    fn caught_up_from(&self) -> Index {
+        let last = self.log.last().index;
+        let few = Index(last.0.saturating_sub(Config::CAUGHT_UP));
+        match &self.role {
+            Role::Leader(leader) => few.min(leader.ends[0]),
+            Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) => few,
+        }
     }
 
     fn progress_of(&self, id: NodeId) -> Option<&Progress> {
@@ -184,14 +195,14 @@ impl Node {
         if learners.is_empty() {
             return;
         }
-        let last = self.log.last().index;
+        let enough = self.caught_up_from();
         let (timeout, patience) = (self.config.election_timeout, self.config.promote_after);
         let Role::Leader(leader) = &mut self.role else { return };
         let mut ready = Vec::new();
         for id in learners {
             let Some(progress) = leader.progress.get_mut(&id) else { continue };
             let there = progress.connected && now.since(progress.last_contact) < timeout;
-            if !there || !caught_up(progress, last) {
+            if !there || !caught_up(progress, enough) {
                 progress.caught_up = None;
             } else if now.since(*progress.caught_up.get_or_insert(now)) >= patience {
                 ready.push(Change::Promote(id));
@@ -218,9 +229,7 @@ impl Node {
     }
 }
 
-/// It lacks little; and it has said so: a log shorter than the allowance is no proof.
-fn caught_up(progress: &Progress, last: Index) -> bool {
-    !progress.needs_snapshot()
-        && progress.match_index > Index(0)
-        && progress.match_index.0 + Config::CAUGHT_UP >= last.0
+/// It holds everything up to `enough`; and it has said so: a short log is no proof.
+fn caught_up(progress: &Progress, enough: Index) -> bool {
+    !progress.needs_snapshot() && progress.match_index > Index(0) && progress.match_index >= enough
 }

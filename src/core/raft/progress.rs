@@ -11,6 +11,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::types::{Index, Moment};
 
@@ -74,6 +75,8 @@ pub(crate) struct Progress {
     pub(super) caught_up: Option<Moment>,
     /// When the newest round that it answered was sent.
     pub(super) acked_sent: Moment,
+    /// When an append last went out.
+    appended_at: Moment,
 }
 
 impl Progress {
@@ -93,6 +96,7 @@ impl Progress {
             snapshot: None,
             caught_up: None,
             acked_sent: Moment(0),
+            appended_at: Moment(0),
         }
     }
 
@@ -122,9 +126,19 @@ impl Progress {
         self.connected && open
     }
 
+    /// Whether the next append may wait for more to come, until `pause` after the last one. `most`
+    /// entries are a batch, which waits no longer.
+    pub(crate) fn may_wait(&self, now: Moment, pause: Duration, last: Index, most: usize) -> bool {
+        let waiting = last.0.saturating_sub(self.next_index.previous().0);
+        self.state == ProgressState::Replicate
+            && waiting < most as u64
+            && now.since(self.appended_at) < pause
+    }
+
     /// An append up to `last` went out.
     pub(crate) fn sent(&mut self, last: Index, bytes: usize, round: u64, now: Moment) {
         let flight = Flight { last, bytes, round, sent: now };
+        self.appended_at = now;
         match self.state {
             ProgressState::Probe => self.probe = Some(flight),
             ProgressState::Replicate => {

@@ -7,6 +7,8 @@
 //!           2 │ count 8                          the end
 //! ```
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use quorate_core::kv::Record;
 use xxhash_rust::xxh3::Xxh3;
@@ -15,7 +17,10 @@ use crate::store::sled_db::PIECE;
 
 /// After so many pieces sled's buffers are flushed: it would let them grow without a bound, as
 /// long as it is given more than the disk takes.
-const FLUSH_EVERY: u32 = 256;
+const FLUSH_EVERY: u32 = 64;
+
+/// The longest rest after a flush.
+const LONGEST_REST: Duration = Duration::from_millis(100);
 
 const GONE: u8 = 0;
 const RECORD: u8 = 1;
@@ -29,12 +34,15 @@ pub(super) struct Writer<'a> {
     buffer: Vec<u8>,
     records: u64,
     bytes: u64,
+    /// The end of the last rest, where it rests: for as long as it worked.
+    rested: Option<Instant>,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(tree: &'a sled::Tree, number: u64) -> Self {
-        let buffer = Vec::with_capacity(2 * PIECE);
-        Self { tree, number, piece: 0, buffer, records: 0, bytes: 0 }
+    /// A writer of a run. One that rests leaves the disk and the processor to others half of the time.
+    pub(super) fn new(tree: &'a sled::Tree, number: u64, rests: bool) -> Self {
+        let (buffer, rested) = (Vec::with_capacity(2 * PIECE), rests.then(Instant::now));
+        Self { tree, number, piece: 0, buffer, records: 0, bytes: 0, rested }
     }
 
     pub(super) fn put(&mut self, Record { name, value }: &Record) -> Result<(), sled::Error> {
@@ -85,6 +93,10 @@ impl<'a> Writer<'a> {
         self.bytes += 8 + piece.len() as u64;
         if self.piece.is_multiple_of(FLUSH_EVERY) {
             self.tree.flush()?;
+            if let Some(rested) = &mut self.rested {
+                std::thread::sleep(rested.elapsed().min(LONGEST_REST));
+                *rested = Instant::now();
+            }
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod commits;
 mod durability;
 mod elections;
 mod harness;
+mod learners;
 mod leases;
 mod log_model;
 mod machine;
