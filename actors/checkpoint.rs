@@ -12,7 +12,7 @@ use quorate_core::types::Index;
 
 use crate::background;
 use crate::fatal::{exit, fatal};
-use crate::messages::{Captured, Save, Saved};
+use crate::messages::{Captured, Discard, Save, Saved};
 use crate::metrics::Metrics;
 use crate::view::View;
 
@@ -125,6 +125,13 @@ impl Handler<Save> for CheckpointActor {
         } else {
             self.above.captured.do_send(Captured { position });
         }
+    }
+}
+
+impl Handler<Discard> for CheckpointActor {
+    type Result = ();
+    fn handle(&mut self, Discard(state): Discard, _: &mut Self::Context) {
+        drop(state);
     }
 }
 

@@ -11,7 +11,7 @@ use quorate_core::wire::client::{Consistency, ErrorCode, Failure, Get, OpResult,
 
 use crate::checkpoint::CheckpointActor;
 use crate::messages::{
-    Applied, Apply, Capture, Installed, Purpose, Query, Question, Replace, Save, Taken,
+    Applied, Apply, Capture, Discard, Installed, Purpose, Query, Question, Replace, Save, Taken,
 };
 use crate::metrics::Metrics;
 use crate::outbound::trace;
@@ -162,7 +162,8 @@ impl Handler<Replace> for StateMachineActor {
     fn handle(&mut self, Replace(state): Replace, _: &mut Self::Context) {
         let (old, position) = (self.state.applied(), state.position());
         assert!(position.index > old, "a snapshot at {position} would move {old} back");
-        self.state = state;
+        // Not here: the node would stand still meanwhile.
+        self.checkpoint.do_send(Discard(std::mem::replace(&mut self.state, state)));
         let installed = Installed { position, sessions: self.sessions() };
         self.above.installed.iter().for_each(|to| to.do_send(installed.clone()));
         let mut answers = Answers::default();

@@ -42,6 +42,11 @@ pub struct Save {
     pub install: bool,
 }
 
+/// Nobody needs this state any more. To let go of a large one takes a while.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Discard(pub StateMachine);
+
 /// A checkpoint is durable.
 #[derive(Message)]
 #[rtype(result = "()")]
