@@ -5,11 +5,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use quorate::cli::{self, args::Cli, output::exit};
 
-/// Every request allocates a few small things on one thread and frees them on it or another: this
-/// allocator does that in less time than the system's (docs/benchmarks.md).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
