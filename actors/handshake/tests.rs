@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use quorate_core::raft;
+use quorate_core::types::Membership;
 
 #[derive(Default)]
 struct Memory(BTreeMap<(NodeId, Index), u64>);
