@@ -17,6 +17,7 @@ use quorate_core::client::Outcome;
 use quorate_core::raft::Random;
 use quorate_core::wire::client::{Append, Get, Op, Put, Success};
 use quorate_harness::course::{Lab, is_full, length};
+use quorate_harness::history;
 use quorate_harness::judge::judge;
 use quorate_harness::proxy::Rules;
 use quorate_harness::workload::Recorder;
@@ -77,7 +78,9 @@ impl Generic {
         lab.cluster.settled().await;
         self.check_sizes(&lab).await;
         let needed: &[&str] = if self.random_keys { &["append", "get"] } else { &["append"] };
-        let judgement = judge(&recorder.history(), needed);
+        let operations = recorder.history();
+        history::keep_if_asked(&operations);
+        let judgement = judge(&operations, needed);
         judgement.assert_ok();
         println!("{} operations, {} unknown", judgement.operations, judgement.unknown);
     }
