@@ -9,6 +9,7 @@
 //! $ QUORATE_TORTURE_PLAN=plan.toml cargo test --test torture mixed       # a plan as written
 //! $ QUORATE_PROGRAM=target/release/quorate cargo test --test torture     # another build of the product
 //! $ QUORATE_TORTURE_LEDGER=1 ...                                         # and into the ledger
+//! $ QUORATE_HISTORY=histories ...                                        # and into files, for other checkers
 //! ```
 
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -21,7 +22,8 @@ use quorate_harness::judge::{EVERY_CALL, Judgement, judge};
 use quorate_harness::nemesis::{Happened, Nemesis};
 use quorate_harness::plan::Plan;
 use quorate_harness::workload::Load;
-use quorate_harness::{Cluster, Setup, ledger};
+use quorate_harness::{Cluster, Setup, history, ledger};
+use quorate_sim::history::Operation;
 use tokio::sync::Mutex;
 
 /// Between two faults, in the mean: 250 of them in 12 minutes.
@@ -69,9 +71,11 @@ async fn run(plan: &Plan) -> Run {
     let calm = calm_client(&cluster).await;
     recorder.read_all(&calm).await;
     let state = cluster.settled().await;
-    let mut judgement = judge(&recorder.history(), EVERY_CALL);
+    let operations = recorder.history();
+    history::keep_if_asked(&operations);
+    let mut judgement = judge(&operations, EVERY_CALL);
     judgement.failures.extend(happened.failures.iter().cloned());
-    keep_history(&judgement, &recorder.history(), plan);
+    keep_history(&judgement, &operations, plan);
     Run { time, judgement, happened, state }
 }
 
@@ -81,15 +85,14 @@ async fn calm_client(cluster: &Cluster) -> quorate_client::Client {
 }
 
 /// What a violation was found in, for those who look for its cause.
-fn keep_history(judgement: &Judgement, history: &[quorate_sim::history::Operation], plan: &Plan) {
+fn keep_history(judgement: &Judgement, operations: &[Operation], plan: &Plan) {
     if judgement.is_ok() {
         return;
     }
     let dir = std::env::var_os("QUORATE_KEEP").map_or_else(std::env::temp_dir, PathBuf::from);
     let name = format!("torture-{}", plan.seed);
-    let lines: String = history.iter().map(|operation| format!("{operation:?}\n")).collect();
     std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join(format!("{name}.history")), lines).unwrap();
+    history::write(&dir.join(format!("{name}.jsonl")), operations);
     std::fs::write(dir.join(format!("{name}.toml")), plan.to_text()).unwrap();
     eprintln!("the plan and the history are in {}/{name}.*", dir.display());
 }

@@ -13,6 +13,7 @@
 //! * [`plan`] and [`nemesis`]: faults as data, and what carries them out.
 //! * [`bare`]: a client that behaves as no client should, and what a process takes of the machine.
 //! * [`workload`] and [`judge`]: what clients did and were told, and whether that can be.
+//! * [`history`]: the same as a file, for checkers that share nothing with this project.
 //!
 //! Used by the tests beside it and by the examples; the simulator does the same in one process and
 //! in virtual time. It leaves out what a process cannot show: losing what was written and not
@@ -26,6 +27,7 @@ pub mod bare;
 pub mod cluster;
 pub mod course;
 pub mod disk;
+pub mod history;
 pub mod judge;
 pub mod ledger;
 pub mod load;
