@@ -10,7 +10,7 @@ use quorate_core::types::{Change, Index, NodeId, Ticket};
 
 use super::checks::Checks;
 use super::dump;
-use super::machine::{Disk, Machine};
+use super::machine::{Disk, Machine, Snapshot};
 use super::notation::{self, name};
 
 /// The most events of one `stabilize`: far more than any script needs.
@@ -35,6 +35,8 @@ pub(crate) struct Cluster {
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
     /// Whether entries count as applied as soon as they are handed out.
     pub(crate) applies_at_once: bool,
+    /// Snapshots on their way: who sends them to whom.
+    pub(crate) sending: BTreeMap<(NodeId, NodeId), Snapshot>,
     /// What happened, for people.
     pub(crate) lines: Vec<String>,
     /// How deep the lines are indented: consequences stand below their cause.
@@ -70,7 +72,7 @@ impl Cluster {
     }
 
     /// A cause, with what follows from it below.
-    fn below(
+    pub(crate) fn below(
         &mut self,
         cause: impl AsRef<str>,
         what: impl FnOnce(&mut Self) -> Result<(), String>,
@@ -121,15 +123,15 @@ impl Cluster {
     fn carry_out(
         &mut self,
         id: NodeId,
-        effects: Effects,
+        mut effects: Effects,
         commit: Option<Index>,
     ) -> Result<(), String> {
         let from = name(id);
         for note in &effects.notes {
             self.say(format!("{from} note   {note}"));
         }
-        self.post(id, effects.messages);
-        if let Some(persist) = effects.persist {
+        self.post(id, std::mem::take(&mut effects.messages));
+        if let Some(persist) = effects.persist.take() {
             dump::persist(id, &persist).iter().for_each(|line| self.say(line));
             self.machine(id)?.pending.push_back(persist);
         }
@@ -139,8 +141,11 @@ impl Cluster {
         if let Some(apply) = &effects.apply {
             self.say(format!("{from} apply  {}", dump::apply(apply)));
             let last = apply.entries.last().map(|entry| entry.index);
-            self.machine(id)?.applying.extend(last);
+            let machine = self.machine(id)?;
+            machine.applying.extend(last);
+            apply.entries.iter().for_each(|entry| machine.apply(entry));
         }
+        self.keep_up(id, &effects)?;
         for (ticket, index) in effects.reads {
             self.say(format!("{from} answer {} at {index}", dump::ticket(ticket)));
         }
@@ -214,20 +219,6 @@ impl Cluster {
         let config = Config { id, seed: id.0, ..like.config.clone() };
         self.machines.insert(id, Machine::new(config, Disk::empty()));
         self.restart(id)
-    }
-
-    /// A member's state, as far as it is applied there, becomes another's checkpoint and state.
-    pub(crate) fn snapshot(&mut self, from: NodeId, to: NodeId) -> Result<(), String> {
-        let status = self.node(from)?.status();
-        let (index, membership) = (status.applied, status.membership);
-        let log = self.machine(from)?.log();
-        let last = log.iter().find(|entry| entry.index == index).ok_or("nothing is applied")?;
-        let position = last.position();
-        self.feed(from, [Input::SnapshotStarted { peer: to, index }])?;
-        self.machine(to)?.disk.base_membership = Some(membership.clone());
-        self.feed(to, [Input::SnapshotReceived { position, membership }])?;
-        self.feed(to, [Input::Installed { position }])?;
-        self.feed(from, [Input::SnapshotSent { peer: to, index }])
     }
 
     // ---- network ----
@@ -306,6 +297,7 @@ impl Cluster {
     }
 
     pub(crate) fn crash(&mut self, id: NodeId, keep: usize) -> Result<(), String> {
+        self.sending.retain(|(from, _), _| *from != id);
         let machine = self.machine(id)?;
         machine.stop(keep);
         let line = dump::log(machine);

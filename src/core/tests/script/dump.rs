@@ -33,6 +33,9 @@ pub(crate) fn sends(messages: &[(NodeId, Message)]) -> Vec<String> {
 /// What is to be made durable, and what may leave only then.
 pub(crate) fn persist(id: NodeId, persist: &Persist) -> Vec<String> {
     let mut parts = vec![];
+    if let Some(base) = persist.reset {
+        parts.push(format!("begin anew behind {base}"));
+    }
     if let Some(hard_state) = persist.hard_state {
         let vote = hard_state.vote.map_or("no vote".to_owned(), |v| format!("vote {}", name(v)));
         parts.push(format!("term {}, {vote}", hard_state.term));
@@ -107,16 +110,21 @@ pub(crate) fn log(machine: &Machine) -> String {
     let disk = &machine.disk;
     let term = disk.hard_state.term;
     let vote = disk.hard_state.vote.map_or("no vote".to_owned(), |v| format!("vote {}", name(v)));
-    let base = match disk.base.index.0 {
-        0 => String::new(),
-        _ => format!("compacted to {}, ", disk.base),
+    let checkpoint = disk.checkpoint.as_ref().map(|checkpoint| checkpoint.position);
+    let mut base = match checkpoint {
+        Some(position) if position != disk.base => format!("checkpoint of {position}, "),
+        None if disk.base.index.0 > 0 => "no checkpoint, ".to_owned(),
+        _ => String::new(),
     };
+    if disk.base.index.0 > 0 {
+        base.push_str(&format!("compacted to {}, ", disk.base));
+    }
     let id = name(machine.config.id);
     let text =
         format!("{id} disk   term {term}, {vote}: {base}{}", notation::entries(&disk.entries));
     let memory = machine.log();
     match memory == disk.entries {
         true => text,
-        false => format!("{text}\n{id} memory {base}{}", notation::entries(&memory)),
+        false => format!("{text}\n{id} memory {}", notation::entries(&memory)),
     }
 }

@@ -25,6 +25,14 @@
 //! | `join n4` | a new node with an empty disk starts; nobody knows it |
 //! | `change n1 add n4 remove n2` | n1 is to change the members so: add, promote, demote, remove; tickets as writes |
 //! | `transfer n1 [n2]` | n1 is to hand leadership over; tickets as writes |
+//! | `checkpoint n1` | an operator wants a checkpoint; it is durable at `store` |
+//! | `send n1 n2` | n1 begins to send a snapshot of its state to n2; anew, if it did already |
+//! | `arrive n1 n2` | all of it is there, and n2 accepts or drops it |
+//! | `store n1` | the oldest checkpoint or snapshot that waits is durable; n1 hears of a checkpoint |
+//! | `install n2` | the snapshot that is durable becomes the state, and n2 hears of it |
+//! | `sent n1 n2` | n1 hears that n2 holds the snapshot |
+//! | `snapshot n1 n2` | all of it: sent, arrived, stored, installed, and told |
+//! | `lose n1` | the checkpoint of a node that is down is lost |
 //! | `stabilize [n1 n2 ..]` | messages among them arrive and disks sync until all is quiet |
 //! | `status [n1]`, `log [n1]`, `members n1`, `flight` | what is: nodes, disks, a membership, messages |
 //!
@@ -33,23 +41,21 @@
 //! A filter is any of `from=n1 to=n2 kind=AppendEntries only=2` (the first two that match).
 //!
 //! Options of `cluster`: `term=4`, `heartbeat-ms=`, `election-ms=`, `batch=` (entries),
-//! `inflight=` (batches), `uncommitted-bytes=`, `apply-bytes=`, `apply=by-hand`, and for one
-//! node `n1.log=2,2,3` (the terms of entries behind the first), `n1.term=4`, `n1.vote=n2`,
-//! `n1.base=3` (compacted up to there). An entry weighs 32 bytes and its command's.
+//! `inflight=` (batches), `uncommitted-bytes=`, `apply-bytes=`, `apply=by-hand`, `trailing=`
+//! (entries), `snapshot-entries=`, `snapshot-bytes=`, and for one node `n1.log=2,2,3` (the terms
+//! of entries behind the first), `n1.term=4`, `n1.vote=n2`, `n1.base=3` (compacted up to there,
+//! behind a checkpoint). An entry weighs 32 bytes and its command's.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use quorate_core::raft::{Input, Node, RoleKind};
+use quorate_core::types::{Change, Member, NodeId};
 
-use quorate_core::raft::{Boot, Config, Input, Node, RoleKind};
-use quorate_core::types::{Change, HardState, Index, Member, NodeId, Term};
-
+use super::args::Args;
 use super::cluster::{Cluster, Packet};
 use super::dump;
 use super::file::Block;
-use super::machine::{Disk, Machine};
-use super::notation::{
-    kind, members, membership, message, name, old_entry, parse_message, parse_name, parse_number,
-};
+use super::notation::{kind, members, message, name, parse_message, parse_name};
+use super::options::new_cluster;
+use super::snapshots;
 
 /// The step in which clocks run, in milliseconds.
 const STEP: u64 = 10;
@@ -97,58 +103,6 @@ fn execute(cluster: &mut Cluster, line: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The words behind a command: names and the like, and `key=value`.
-struct Args<'a> {
-    words: VecDeque<&'a str>,
-    options: BTreeMap<&'a str, &'a str>,
-}
-
-impl<'a> Args<'a> {
-    fn of(rest: &'a str) -> Self {
-        let (options, words): (Vec<_>, Vec<_>) =
-            rest.split_whitespace().partition(|word| word.contains('='));
-        let options = options.into_iter().filter_map(|word| word.split_once('='));
-        Self { words: words.into(), options: options.collect() }
-    }
-
-    fn node(&mut self) -> Result<NodeId, String> {
-        parse_name(self.words.pop_front().ok_or("which node?")?)
-    }
-
-    /// The nodes named, or all when none is.
-    fn nodes(&mut self, cluster: &Cluster) -> Result<Vec<NodeId>, String> {
-        let named: Result<Vec<_>, _> = self.words.drain(..).map(parse_name).collect();
-        let named = named?;
-        Ok(if named.is_empty() { cluster.ids() } else { named })
-    }
-
-    fn flag(&mut self, word: &str) -> bool {
-        let before = self.words.len();
-        self.words.retain(|w| *w != word);
-        self.words.len() < before
-    }
-
-    fn number(&mut self, key: &str) -> Result<Option<u64>, String> {
-        self.options.remove(key).map(parse_number).transpose()
-    }
-
-    fn count(&mut self, key: &str) -> Result<Option<usize>, String> {
-        Ok(self.number(key)?.map(|n| usize::try_from(n).unwrap_or(usize::MAX)))
-    }
-
-    fn ms(&mut self) -> Result<u64, String> {
-        self.number("ms")?.ok_or_else(|| "how many ms=?".to_owned())
-    }
-
-    /// Nothing may be left: a word that is not understood is a mistake.
-    fn end(&self) -> Result<(), String> {
-        match self.words.is_empty() && self.options.is_empty() {
-            true => Ok(()),
-            false => Err(format!("what is {:?} {:?}?", self.words, self.options)),
-        }
-    }
-}
-
 fn command(cluster: &mut Cluster, line: &str) -> Result<(), String> {
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
     if verb == "inject" {
@@ -187,7 +141,9 @@ fn command(cluster: &mut Cluster, line: &str) -> Result<(), String> {
             machine(cluster, verb, &mut args)?;
         }
         "join" => cluster.join(args.node()?)?,
-        "snapshot" => cluster.snapshot(args.node()?, args.node()?)?,
+        "checkpoint" | "store" | "install" | "lose" | "send" | "arrive" | "sent" | "snapshot" => {
+            snapshots::command(cluster, verb, &mut args)?;
+        }
         "change" => change(cluster, &mut args)?,
         "transfer" => {
             let (id, to) = (args.node()?, args.words.pop_front().map(parse_name).transpose()?);
@@ -199,74 +155,6 @@ fn command(cluster: &mut Cluster, line: &str) -> Result<(), String> {
         _ => return Err("no such command".to_owned()),
     }
     args.end()
-}
-
-// ---- the cluster ----
-
-fn new_cluster(args: &mut Args<'_>) -> Result<Cluster, String> {
-    let size = args.number("nodes")?.unwrap_or(3);
-    let mut cluster = Cluster::default();
-    cluster.applies_at_once = match args.options.remove("apply") {
-        None => true,
-        Some("by-hand") => false,
-        Some(other) => return Err(format!("apply={other}")),
-    };
-    let mut settings = Config::new(NodeId(0), 0);
-    tune(&mut settings, args)?;
-    let common_term = args.number("term")?;
-    let mut disks: Vec<(NodeId, Disk, Option<u64>)> = vec![];
-    for id in (1..=size).map(NodeId) {
-        let term = args.number(&format!("{}.term", name(id)))?;
-        disks.push((id, new_disk(id, size, args)?, term));
-    }
-    // A term's entries mean that a quorum knows of the term.
-    let newest = disks.iter().filter_map(|(_, disk, _)| disk.entries.last()).map(|e| e.term.0);
-    let newest = newest.max().unwrap_or(1);
-    for (id, mut disk, term) in disks {
-        disk.hard_state.term = Term(term.or(common_term).unwrap_or(newest));
-        let config = Config { id, seed: id.0, ..settings.clone() };
-        cluster.machines.insert(id, Machine::new(config, disk));
-        cluster.restart(id)?;
-    }
-    Ok(cluster)
-}
-
-fn tune(config: &mut Config, args: &mut Args<'_>) -> Result<(), String> {
-    if let Some(ms) = args.number("heartbeat-ms")? {
-        config.heartbeat = Duration::from_millis(ms);
-    }
-    if let Some(ms) = args.number("election-ms")? {
-        config.election_timeout = Duration::from_millis(ms);
-    }
-    for (key, setting) in [
-        ("batch", &mut config.batch_entries),
-        ("inflight", &mut config.inflight_batches),
-        ("uncommitted-bytes", &mut config.uncommitted_bytes),
-        ("apply-bytes", &mut config.apply_bytes),
-    ] {
-        *setting = args.count(key)?.unwrap_or(*setting);
-    }
-    Ok(())
-}
-
-fn new_disk(id: NodeId, size: u64, args: &mut Args<'_>) -> Result<Disk, String> {
-    let members = membership((1..=size).map(NodeId));
-    let Boot { mut entries, .. } = Boot::first(members.clone());
-    let terms = args.options.remove(format!("{}.log", name(id)).as_str()).unwrap_or("");
-    for (index, term) in (2..).zip(terms.split(',').filter(|term| !term.is_empty())) {
-        entries.push(old_entry(Index(index), Term(parse_number(term)?)));
-    }
-    let vote = args.options.remove(format!("{}.vote", name(id)).as_str());
-    let vote = vote.map(parse_name).transpose()?;
-    let base = args.count(&format!("{}.base", name(id)))?.unwrap_or(0);
-    let behind = entries.split_off(base.min(entries.len()));
-    let compacted = entries.last();
-    Ok(Disk {
-        hard_state: HardState { term: Term(0), vote },
-        base: compacted.map(quorate_core::types::Entry::position).unwrap_or_default(),
-        base_membership: compacted.map(|_| members),
-        entries: behind,
-    })
 }
 
 // ---- time ----
