@@ -26,8 +26,9 @@ use crate::view::View;
 pub const PIECE_BYTES: usize = 256 << 10;
 /// So many pieces may be on their way, unanswered.
 const AHEAD: usize = 4;
-/// An answer that takes longer does not come. Installing a large state takes a while.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// An answer that takes longer does not come: it is asked for over another connection, which goes
+/// on where this one ended. Twice as long after each attempt in which nothing came, for slow links.
+const ANSWER_TIME: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(500);
 /// After so many attempts without a piece taken, a newer state is sent.
 const ATTEMPTS: u32 = 8;
@@ -68,7 +69,8 @@ pub async fn send(mut dial: Dial, state: Arc<StateMachine>, told: Told) {
     let mut failed = 0;
     while failed < ATTEMPTS {
         dial.follow_address();
-        match attempt(&mut dial, &state, &told).await {
+        let patience = ANSWER_TIME * (1 << failed);
+        match attempt(&mut dial, &state, &told, patience).await {
             Ok(()) => {
                 // First here, so that raft can ask for the next one.
                 told.ended.do_send(Ended { peer, sent: true });
@@ -90,25 +92,42 @@ struct Broken {
     progressed: bool,
 }
 
-async fn attempt(dial: &mut Dial, state: &StateMachine, told: &Told) -> Result<(), Broken> {
-    let mut progressed = false;
-    let sent = transfer(dial, state, told, &mut progressed).await;
-    sent.map_err(|why| Broken { why, progressed })
-}
-
-async fn transfer(
+async fn attempt(
     dial: &mut Dial,
     state: &StateMachine,
     told: &Told,
-    progressed: &mut bool,
+    patience: Duration,
+) -> Result<(), Broken> {
+    let broken = |why| Broken { why, progressed: false };
+    let socket = connect(dial).await.map_err(broken)?;
+    let mut lane = Lane { socket, patience, progressed: false };
+    let sent = transfer(&mut lane, dial.peer, state, told).await;
+    sent.map_err(|why| Broken { why, progressed: lane.progressed })
+}
+
+/// A connection, and whether the other end takes what is sent over it.
+struct Lane {
+    socket: Socket,
+    patience: Duration,
+    progressed: bool,
+}
+
+async fn transfer(
+    lane: &mut Lane,
+    peer: NodeId,
+    state: &StateMachine,
+    told: &Told,
 ) -> Result<(), String> {
-    let mut socket = connect(dial).await?;
     let (position, records) = (state.position(), state.record_count());
-    say(&mut socket, &SnapshotMessage::Offer { position, records }).await?;
-    let mut after = match hear(&mut socket).await? {
+    lane.say(&SnapshotMessage::Offer { position, records }).await?;
+    let mut after = match lane.hear().await? {
         SnapshotMessage::Next(after) => after,
         SnapshotMessage::Done => return Ok(()),
-        other => return Err(refusal(other)),
+        other => {
+            // Its end may take longer than any attempts.
+            lane.progressed = other == SnapshotMessage::Installing;
+            return Err(refusal(other));
+        }
     };
     let (mut ahead, mut done) = (0_usize, false);
     let mut sent_records = if after.is_empty() { 0 } else { state.records_until(&after) };
@@ -118,13 +137,13 @@ async fn transfer(
             after = chunk.last;
             done = chunk.done;
             sent_records += chunk.records;
-            say(&mut socket, &SnapshotMessage::Piece(chunk.bytes)).await?;
+            lane.say(&SnapshotMessage::Piece(chunk.bytes)).await?;
             ahead += 1;
         }
-        told.show(dial.peer, sent_records * 100 / records.max(1));
-        match hear(&mut socket).await? {
+        told.show(peer, sent_records * 100 / records.max(1));
+        match lane.hear().await? {
             SnapshotMessage::Next(_) => {
-                *progressed = true;
+                lane.progressed = true;
                 ahead = ahead.checked_sub(1).ok_or("an answer out of turn")?;
             }
             SnapshotMessage::Done => return Ok(()),
@@ -136,29 +155,32 @@ async fn transfer(
 fn refusal(message: SnapshotMessage) -> String {
     match message {
         SnapshotMessage::Refused(why) => why,
+        SnapshotMessage::Installing => "one is being installed there".to_owned(),
         other => format!("an answer out of turn: {other:?}"),
     }
 }
 
-async fn say(socket: &mut Socket, message: &SnapshotMessage) -> Result<(), String> {
-    let sent = socket.send(tungstenite::Message::Binary(encode_snapshot(message)));
-    match timeout(ANSWER_TIME, sent).await {
-        Ok(sent) => sent.map_err(|error| error.to_string()),
-        Err(_) => Err("the connection takes nothing any more".to_owned()),
+impl Lane {
+    async fn say(&mut self, message: &SnapshotMessage) -> Result<(), String> {
+        let sent = self.socket.send(tungstenite::Message::Binary(encode_snapshot(message)));
+        match timeout(self.patience, sent).await {
+            Ok(sent) => sent.map_err(|error| error.to_string()),
+            Err(_) => Err("the connection takes nothing any more".to_owned()),
+        }
     }
-}
 
-async fn hear(socket: &mut Socket) -> Result<SnapshotMessage, String> {
-    loop {
-        let heard = timeout(ANSWER_TIME, socket.next()).await;
-        match heard.map_err(|_| "no answer".to_owned())? {
-            Some(Ok(tungstenite::Message::Binary(bytes))) => return decode_snapshot(&bytes),
-            Some(Ok(tungstenite::Message::Close(frame))) => {
-                return Err(frame.map_or("closed".to_owned(), |frame| frame.reason.to_string()));
+    async fn hear(&mut self) -> Result<SnapshotMessage, String> {
+        loop {
+            let heard = timeout(self.patience, self.socket.next()).await;
+            match heard.map_err(|_| "no answer".to_owned())? {
+                Some(Ok(tungstenite::Message::Binary(bytes))) => return decode_snapshot(&bytes),
+                Some(Ok(tungstenite::Message::Close(frame))) => {
+                    return Err(frame.map_or("closed".to_owned(), |frame| frame.reason.to_string()));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error.to_string()),
+                None => return Err("closed".to_owned()),
             }
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return Err(error.to_string()),
-            None => return Err("closed".to_owned()),
         }
     }
 }
@@ -215,9 +237,10 @@ fn hand_over(
             let bytes: Bytes = bytes;
             snapshots.do_send(PieceCame { from, lane, bytes, reply });
         }
-        SnapshotMessage::Next(_) | SnapshotMessage::Done | SnapshotMessage::Refused(_) => {
-            return None;
-        }
+        SnapshotMessage::Next(_)
+        | SnapshotMessage::Done
+        | SnapshotMessage::Installing
+        | SnapshotMessage::Refused(_) => return None,
     }
     Some(answer)
 }

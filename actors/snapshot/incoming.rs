@@ -54,7 +54,7 @@ impl SnapshotActor {
             return SnapshotMessage::Done;
         }
         if self.whole.is_some() {
-            return SnapshotMessage::Refused("another snapshot is being installed".to_owned());
+            return SnapshotMessage::Installing;
         }
         let builder = match self.receiving.take() {
             Some(known) if known.position == position && known.from == from => {

@@ -149,6 +149,9 @@ pub enum SnapshotMessage {
     /// Acceptor: it is installed, or this node holds all of it anyway.
     #[serde(rename = "d")]
     Done,
+    /// Acceptor: one is whole and being installed; ask again.
+    #[serde(rename = "i")]
+    Installing,
     /// Acceptor: not now, or not this one.
     #[serde(rename = "r")]
     Refused(String),
