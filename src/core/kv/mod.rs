@@ -60,6 +60,7 @@ mod digest;
 mod pacemaker;
 mod read;
 mod record;
+mod replies;
 mod sessions;
 mod snapshot;
 mod state;

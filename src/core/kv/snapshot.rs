@@ -52,7 +52,7 @@ impl StateMachine {
             membership: self.membership.clone(),
             data: self.data.clone(),
             sessions: self.sessions.clone(),
-            changes: Changes::default(),
+            changes: Changes::since(self.data.revision()),
         }
     }
 
@@ -63,18 +63,19 @@ impl StateMachine {
     pub fn restored(self, membership: Membership, revision_jump: u64) -> Self {
         let mut data = self.data;
         data.set_revision(data.revision() + revision_jump);
+        let changes = Changes::since(data.revision());
         Self {
             applied: self.applied,
             membership: Some(membership),
             data,
             sessions: Sessions::default(),
-            changes: Changes::default(),
+            changes,
         }
     }
 
     /// What has changed since this was last called.
     pub fn take_changes(&mut self) -> Changes {
-        std::mem::take(&mut self.changes)
+        self.changes.take(self.data.revision())
     }
 
     /// Every record behind that name, in order; all of them behind the empty name.
@@ -282,7 +283,8 @@ impl Builder {
     pub fn finish(self) -> Result<StateMachine, RecordError> {
         let header = self.header.ok_or_else(|| RecordError("there is no header".to_owned()))?;
         let Header { applied, membership, keys, sessions, replies, hash, .. } = header;
-        let (data, changes) = (self.data, Changes::default());
+        let data = self.data;
+        let changes = Changes::since(data.revision());
         let state = StateMachine { applied, membership, data, sessions: self.sessions, changes };
         let there =
             [state.data.map().len() as u64, state.sessions.len(), state.sessions.replies_len()];
