@@ -4,7 +4,7 @@
 //! Handlers absorb; one drain acts on everything: messages to the peers, one `Persist` to the
 //! log store, one `Apply` to the state machine, refusals to whoever waits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -53,7 +53,7 @@ pub struct RaftActor {
     below: Below,
     view: Arc<View>,
     metrics: Metrics,
-    tickets: BTreeMap<Ticket, Waiting>,
+    tickets: HashMap<Ticket, Waiting>,
     next_ticket: u64,
     pacemaker: Pacemaker,
     sessions: usize,
@@ -89,7 +89,7 @@ impl RaftActor {
             below,
             view,
             metrics,
-            tickets: BTreeMap::new(),
+            tickets: HashMap::new(),
             next_ticket: 1,
             pacemaker: Pacemaker::default(),
             sessions: 0,

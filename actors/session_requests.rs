@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use bytes::BytesMut;
 use quorate_core::kv::{Command, WriteOp};
 use quorate_core::types::{Change, Index, Member, MemberRole};
 use quorate_core::wire::client::{
@@ -60,7 +61,7 @@ impl ClientSessionActor {
                 let command = Command::Write { session, id, acked, value_bytes, op };
                 self.kept_alive = Instant::now();
                 let reply = self.reply(id, ctx);
-                batch.proposals.push(Proposal { command: command.encode(), reply });
+                batch.propose(&command, reply);
             }
         }
     }
@@ -84,7 +85,7 @@ impl ClientSessionActor {
         };
         self.standing = Standing::Greeting(hello.session.unwrap_or(0));
         let reply = self.reply(0, ctx);
-        batch.proposals.push(Proposal { command: command.encode(), reply });
+        batch.propose(&command, reply);
     }
 
     fn welcome(&self, session: u64) -> Welcome {
@@ -130,7 +131,7 @@ impl ClientSessionActor {
         match self.keep_alive(session) {
             Some(command) => {
                 let reply = self.reply(id, ctx);
-                batch.proposals.push(Proposal { command: command.encode(), reply });
+                batch.propose(&command, reply);
             }
             None if session != 0 && !self.shared.view.leads() => {
                 let failure = self.not_leader();
@@ -147,13 +148,13 @@ impl ClientSessionActor {
         }
         let command = Command::CloseSession { session };
         let reply = self.reply(id, ctx);
-        batch.proposals.push(Proposal { command: command.encode(), reply });
+        batch.propose(&command, reply);
     }
 
     fn get(&mut self, id: u64, session: u64, get: Get, batch: &mut Batch, ctx: &mut Context<Self>) {
         if let Some(command) = self.keep_alive(session) {
             let reply = Reply::nobody();
-            batch.proposals.push(Proposal { command: command.encode(), reply });
+            batch.propose(&command, reply);
         }
         if get.consistency != Consistency::Stale {
             // A follower can read for a connection, but cannot keep its session alive.
@@ -218,6 +219,8 @@ fn operation(admin: Admin) -> Operation {
 /// Requests on their way, one message for each receiver.
 #[derive(Default)]
 pub(crate) struct Batch {
+    /// Room for the commands.
+    commands: BytesMut,
     proposals: Vec<Proposal>,
     reads: Vec<Question>,
     leased: Vec<Question>,
@@ -225,6 +228,11 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    fn propose(&mut self, command: &Command, reply: Reply) {
+        let command = command.encode_to(&mut self.commands);
+        self.proposals.push(Proposal { command, reply });
+    }
+
     /// Sends them off.
     pub(crate) fn send(self, shared: &Shared) {
         if !self.proposals.is_empty() {
