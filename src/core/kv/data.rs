@@ -1,13 +1,13 @@
-//! The data: an ordered persistent map of records, and the writes that change it.
+//! The data: records by key, and the writes that change them.
 
 use std::ops::Bound;
 
 use bytes::{Bytes, BytesMut};
-use imbl::OrdMap;
 
 use super::changes::Changes;
 use super::command::WriteOp;
 use super::digest::{self, Tally};
+use super::keyed::Keyed;
 use super::record::{self as stored, KeyRecord};
 use crate::types::Index;
 use crate::wire::client::{ErrorCode, Expect, Failure, KeyValue, OpResult, Success};
@@ -81,14 +81,14 @@ impl Record {
 /// All keys, and the store's revision.
 #[derive(Clone, Debug)]
 pub(super) struct Data {
-    map: OrdMap<Bytes, Record>,
+    map: Keyed<Record>,
     revision: u64,
     tally: Tally,
 }
 
 impl Default for Data {
     fn default() -> Self {
-        Self { map: OrdMap::new(), revision: FIRST_REVISION, tally: Tally::default() }
+        Self { map: Keyed::default(), revision: FIRST_REVISION, tally: Tally::default() }
     }
 }
 
@@ -100,7 +100,7 @@ struct Written {
 }
 
 impl Data {
-    pub(super) fn map(&self) -> &OrdMap<Bytes, Record> {
+    pub(super) fn map(&self) -> &Keyed<Record> {
         &self.map
     }
 
@@ -115,15 +115,19 @@ impl Data {
     /// The tally, counted anew from every entry.
     pub(super) fn recount(&self) -> Tally {
         let mut tally = Tally::default();
-        for (key, record) in &self.map {
+        for (key, record) in self.map.iter() {
             tally.add(record.clone().hashed(key).tally(key));
         }
         tally
     }
 
     /// The records of the keys from there on, in order.
-    pub(super) fn records(&self, from: Bound<Bytes>) -> impl Iterator<Item = stored::Record> + '_ {
-        self.map.range((from, Bound::Unbounded)).map(|(key, record)| stored::Record {
+    pub(super) fn records<'a>(
+        &'a self,
+        from: Bound<&[u8]>,
+    ) -> impl Iterator<Item = stored::Record> + use<'a> {
+        let records = self.map.from(from);
+        records.map(|(key, record)| stored::Record {
             name: stored::key_name(key),
             value: record.encode(),
         })
@@ -131,7 +135,7 @@ impl Data {
 
     /// The value of a key's record, if the key is there.
     pub(super) fn record(&self, key: &Bytes) -> Option<Bytes> {
-        self.map.get(key).map(Record::encode)
+        self.map.get(key).map(|(_, record)| record.encode())
     }
 
     /// Puts a key in as its record says.
@@ -237,7 +241,7 @@ impl Data {
                 Ok(entry) => (true, Some(entry)),
                 Err(found) => (false, found.map(|record| record.entry(key))),
             },
-            None => match self.map.get(&key) {
+            None => match self.map.get(&key).map(|(_, record)| record) {
                 found if !is_expected(expect, found) => {
                     (false, found.map(|record| record.entry(key)))
                 }
@@ -318,7 +322,7 @@ impl Data {
 
     /// Removes `key`, and raises the revision if it was there.
     fn remove(&mut self, key: &Bytes, changes: &mut Changes) -> Option<Record> {
-        if mutant!(DeleteOfNothingIsAWrite) && !self.map.contains_key(key) {
+        if mutant!(DeleteOfNothingIsAWrite) && self.map.get(key).is_none() {
             self.revision += 1;
         }
         let record = self.map.remove(key)?;

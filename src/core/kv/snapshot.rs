@@ -84,10 +84,10 @@ impl StateMachine {
         let header = after.is_empty().then(|| self.header_record());
         let from_key = match &place {
             None | Some(Name::Header) => Some(Bound::Unbounded),
-            Some(Name::Key(key)) => Some(Bound::Excluded(key.clone())),
+            Some(Name::Key(key)) => Some(Bound::Excluded(&key[..])),
             Some(Name::Session(_) | Name::Reply(..)) => None,
         };
-        let keys = from_key.into_iter().flat_map(|from| self.data.records(from));
+        let keys = from_key.map(|from| self.data.records(from)).into_iter().flatten();
         let from_session = match &place {
             Some(Name::Session(session)) => Some(Bound::Excluded(*session)),
             Some(Name::Reply(..)) => None,
