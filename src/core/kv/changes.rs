@@ -52,9 +52,14 @@ impl Changes {
         }
     }
 
+    /// Those of a copy of the state, at that revision: what the original bears is not of them.
+    pub(super) fn of_copy(&self, revision: u64) -> Self {
+        Self::of_period(self.period + 1, revision)
+    }
+
     /// What was noted, and nothing from now on, when the store is at that revision.
     pub(super) fn take(&mut self, revision: u64) -> Self {
-        let next = Self::of_period(self.period + 1, revision);
+        let next = self.of_copy(revision);
         std::mem::replace(self, next)
     }
 

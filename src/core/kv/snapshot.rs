@@ -44,7 +44,8 @@ impl StateMachine {
         self.membership.as_ref()
     }
 
-    /// This point in time. What changed until now is noted in the original only.
+    /// This point in time. What changed until now is noted in the original only, and what is
+    /// changed in the copy, in the copy.
     #[must_use]
     pub fn point_in_time(&self) -> Self {
         Self {
@@ -52,7 +53,7 @@ impl StateMachine {
             membership: self.membership.clone(),
             data: self.data.clone(),
             sessions: self.sessions.clone(),
-            changes: Changes::since(self.data.revision()),
+            changes: self.changes.of_copy(self.data.revision()),
         }
     }
 
