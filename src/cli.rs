@@ -59,6 +59,7 @@ pub fn run(cli: Cli) -> Result<(), Failed> {
         Command::Verify(args) => block_on(bulk::verify(&common, &args)),
         Command::Export(args) => bulk::export(&common, &args),
         Command::Bench(args) => block_on(bench::bench(&common, &args)),
+        Command::Fsync(args) => bench::fsync(&common, &args),
         Command::Config { command } => config(&common, &command),
     }
 }

@@ -147,8 +147,10 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Print all keys as JSON lines
     Export(ExportArgs),
-    /// Measure puts or gets
+    /// Measure how many requests a second the cluster takes, and how long each waits
     Bench(BenchArgs),
+    /// Measure what it costs to make a write durable in a directory, without a cluster
+    Fsync(FsyncArgs),
     /// Check, print or explain the configuration
     Config {
         /// What about it
@@ -346,34 +348,6 @@ pub struct ExportArgs {
     pub escapes: Escapes,
 }
 
-/// `bench`
-#[derive(Debug, Args)]
-pub struct BenchArgs {
-    /// What to measure
-    #[arg(value_enum)]
-    pub what: BenchWhat,
-    /// How many clients, each with a connection and a session of its own
-    #[arg(long, default_value_t = 4)]
-    pub clients: usize,
-    /// How many requests may be unanswered, over all clients
-    #[arg(long, default_value_t = 256)]
-    pub outstanding: usize,
-    /// The size of a value
-    #[arg(long, default_value_t = 256)]
-    pub value_bytes: usize,
-    /// How many keys
-    #[arg(long, default_value_t = 10_000)]
-    pub keys: usize,
-    /// How long
-    #[arg(long, default_value_t = 10)]
-    pub seconds: u64,
-}
+mod bench;
 
-/// What to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BenchWhat {
-    /// Writes
-    Put,
-    /// Linearizable reads
-    Get,
-}
+pub use bench::{BenchArgs, BenchConsistency, BenchWhat, Distribution, FsyncArgs};

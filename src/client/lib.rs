@@ -40,6 +40,7 @@ mod builder;
 mod driver;
 mod error;
 mod handle;
+mod outcomes;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,7 @@ pub use builder::Builder;
 pub use driver::Connection;
 pub use error::Error;
 pub use handle::{Client, Pending};
+pub use outcomes::{Outcomes, Tagged};
 pub use quorate_core::client::Resume;
 pub use quorate_core::wire::client::{
     Append, CompareAndSwap, Consistency, Delete, ErrorCode, Expect, Get, Increment, KeyValue,

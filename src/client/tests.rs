@@ -237,6 +237,51 @@ async fn large_values_go_both_ways() {
     assert_eq!(entry.value.len(), 900_000);
 }
 
+#[tokio::test]
+async fn each_call_into_a_queue_comes_back_once_with_its_tag() {
+    let node = Node::start(done).await;
+    let client = Client::builder().endpoint(&node.address).connect().await.expect("greeted");
+    let (mut outcomes, mut taken) = (Outcomes::new(), Vec::new());
+    for tag in 0..500 {
+        client.submit_to(&outcomes, tag, put(), None);
+    }
+    while taken.len() < 500 {
+        let before = taken.len();
+        let count = outcomes.take(&mut taken, 100).await;
+        assert!((1..=100).contains(&count) && taken.len() == before + count);
+    }
+    assert!(taken.iter().all(|(_, result)| result.is_ok()));
+    let mut tags: Vec<u64> = taken.into_iter().map(|(tag, _)| tag).collect();
+    tags.sort_unstable();
+    assert!(tags.into_iter().eq(0..500));
+}
+
+#[tokio::test]
+async fn a_queue_hears_of_calls_that_were_never_made_and_of_those_that_nobody_knows_of() {
+    let node = Node::start(|_| Reaction::Ignore).await;
+    let builder = Client::builder().endpoint(&node.address).deadline(Duration::from_millis(50));
+    let client = builder.connect().await.expect("greeted");
+    let (mut outcomes, mut taken) = (Outcomes::new(), Vec::new());
+    client.submit_to(&outcomes, 7, put(), None);
+    outcomes.take(&mut taken, 9).await;
+    assert!(matches!(taken.as_slice(), [(7, Err(Error::Unknown { .. }))]), "{taken:?}");
+
+    // Its task has ended with its runtime.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let address = node.address.clone();
+    let join = std::thread::spawn(move || {
+        let client = runtime.block_on(Client::builder().endpoint(&address).connect());
+        client.expect("greeted")
+    });
+    let client = tokio::task::spawn_blocking(|| join.join()).await.expect("joined");
+    let client = client.expect("no panic");
+    taken.clear();
+    client.submit_to(&outcomes, 8, put(), None);
+    outcomes.take(&mut taken, 9).await;
+    assert!(matches!(taken.as_slice(), [(8, Err(Error::Unreachable { .. }))]), "{taken:?}");
+}
+
 #[test]
 fn handles_and_futures_can_be_sent() {
     fn is_send<T: Send + Sync>() {}
@@ -244,4 +289,5 @@ fn handles_and_futures_can_be_sent() {
     is_send::<Pending>();
     is_send::<Builder>();
     is_send::<Error>();
+    is_send::<Outcomes>();
 }
