@@ -44,7 +44,8 @@ pub struct Below {
 
 enum Waiting {
     Write(Reply),
-    Read(Question),
+    /// What came in one message.
+    Reads(Vec<Question>),
 }
 
 /// The actor of consensus.
@@ -154,7 +155,7 @@ impl RaftActor {
     fn writer(&mut self, ticket: Ticket) -> Option<Reply> {
         match self.tickets.remove(&ticket)? {
             Waiting::Write(reply) => Some(reply),
-            Waiting::Read(_) => None,
+            Waiting::Reads(_) => None,
         }
     }
 
@@ -164,8 +165,8 @@ impl RaftActor {
         }
         let mut ready = Vec::with_capacity(reads.len());
         for (ticket, index) in reads {
-            if let Some(Waiting::Read(question)) = self.tickets.remove(&ticket) {
-                ready.push((index, question));
+            if let Some(Waiting::Reads(questions)) = self.tickets.remove(&ticket) {
+                ready.extend(questions.into_iter().map(|question| (index, question)));
             }
         }
         self.below.state_machine.do_send(Query(ready));
@@ -179,7 +180,9 @@ impl RaftActor {
                 Some(Waiting::Write(reply)) => {
                     answers.add(reply, Outcome { index: Index(0), result: Err(failure) });
                 }
-                Some(Waiting::Read(question)) => question.refuse(failure),
+                Some(Waiting::Reads(questions)) => {
+                    questions.into_iter().for_each(|question| question.refuse(failure.clone()));
+                }
                 None => {}
             }
         }

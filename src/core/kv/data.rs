@@ -135,7 +135,7 @@ impl Data {
 
     /// The value of a key's record, if the key is there.
     pub(super) fn record(&self, key: &Bytes) -> Option<Bytes> {
-        self.map.get(key).map(|(_, record)| record.encode())
+        self.map.get(key).map(Record::encode)
     }
 
     /// Puts a key in as its record says.
@@ -241,7 +241,7 @@ impl Data {
                 Ok(entry) => (true, Some(entry)),
                 Err(found) => (false, found.map(|record| record.entry(key))),
             },
-            None => match self.map.get(&key).map(|(_, record)| record) {
+            None => match self.map.get(&key) {
                 found if !is_expected(expect, found) => {
                     (false, found.map(|record| record.entry(key)))
                 }

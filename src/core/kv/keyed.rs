@@ -13,8 +13,10 @@
 //! The index hashes with the process's own random keys, so that nobody can choose keys that meet
 //! in it. Nothing of that shows: what is in order comes from the tree.
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
-use std::ops::Bound;
+use std::ops::{Bound, Deref};
 
 use bytes::Bytes;
 use hashbrown::HashTable;
@@ -26,12 +28,80 @@ const SHARDS: usize = 256;
 /// A slot's number.
 type Slot = u32;
 
+/// A key. A short one lies in the slot itself, where it is compared without going elsewhere.
+#[derive(Clone, Debug)]
+pub(super) enum Key {
+    Short(u8, [u8; SHORT]),
+    Long(Bytes),
+}
+
+/// What fits into the size of a [`Bytes`].
+const SHORT: usize = 30;
+
+impl Key {
+    fn of(key: Bytes) -> Self {
+        let mut short = [0; SHORT];
+        match (u8::try_from(key.len()), short.get_mut(..key.len())) {
+            (Ok(length), Some(place)) => {
+                place.copy_from_slice(&key);
+                Key::Short(length, short)
+            }
+            (_, _) => Key::Long(key),
+        }
+    }
+
+    /// The key as bytes of its own.
+    pub(super) fn bytes(&self) -> Bytes {
+        match self {
+            Key::Short(..) => Bytes::copy_from_slice(self),
+            Key::Long(key) => key.clone(),
+        }
+    }
+}
+
+impl Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Key::Short(length, short) => short.get(..usize::from(*length)).unwrap_or_default(),
+            Key::Long(key) => key,
+        }
+    }
+}
+
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
 /// Values by key.
 #[derive(Debug)]
 pub(super) struct Keyed<V: Clone> {
-    order: OrdMap<Bytes, Slot>,
+    order: OrdMap<Key, Slot>,
     /// `None`: nobody's, to be used again.
-    slots: Vector<Option<(Bytes, V)>>,
+    slots: Vector<Option<(Key, V)>>,
     /// What only the original has, and a copy that is changed makes anew.
     own: Option<Own>,
 }
@@ -62,12 +132,12 @@ impl<V: Clone> Keyed<V> {
         self.order.len()
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Option<(&Bytes, &V)> {
+    pub(super) fn get(&self, key: &[u8]) -> Option<&V> {
         let slot = match &self.own {
             Some(own) => own.find(key, &self.slots)?,
             None => *self.order.get(key)?,
         };
-        self.at(slot)
+        self.at(slot).map(|(_, value)| value)
     }
 
     pub(super) fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
@@ -79,6 +149,7 @@ impl<V: Clone> Keyed<V> {
 
     /// Puts a key in that is not there.
     pub(super) fn insert(&mut self, key: Bytes, value: V) {
+        let key = Key::of(key);
         let slot = match self.own().free.pop() {
             Some(slot) => slot,
             None => {
@@ -103,7 +174,7 @@ impl<V: Clone> Keyed<V> {
     }
 
     /// All of them, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Bytes, &V)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &V)> {
         self.order.iter().filter_map(|(_, slot)| self.at(*slot))
     }
 
@@ -111,12 +182,12 @@ impl<V: Clone> Keyed<V> {
     pub(super) fn from<'a>(
         &'a self,
         start: Bound<&[u8]>,
-    ) -> impl Iterator<Item = (&'a Bytes, &'a V)> + use<'a, V> {
+    ) -> impl Iterator<Item = (&'a Key, &'a V)> + use<'a, V> {
         let range = self.order.range::<_, [u8]>((start, Bound::Unbounded));
         range.filter_map(|(_, slot)| self.at(*slot))
     }
 
-    fn at(&self, slot: Slot) -> Option<(&Bytes, &V)> {
+    fn at(&self, slot: Slot) -> Option<(&Key, &V)> {
         self.slots.get(place(slot))?.as_ref().map(|(key, value)| (key, value))
     }
 
@@ -131,7 +202,7 @@ fn place(slot: Slot) -> usize {
 }
 
 impl Own {
-    fn of<V: Clone>(slots: &Vector<Option<(Bytes, V)>>) -> Self {
+    fn of<V: Clone>(slots: &Vector<Option<(Key, V)>>) -> Self {
         let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
         let mut own = Self { hasher: RandomState::new(), shards, free: Vec::new() };
         for (slot, there) in (0..).zip(slots) {
@@ -150,12 +221,12 @@ impl Own {
         (hash, usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or(0))
     }
 
-    fn find<V: Clone>(&self, key: &[u8], slots: &Vector<Option<(Bytes, V)>>) -> Option<Slot> {
+    fn find<V: Clone>(&self, key: &[u8], slots: &Vector<Option<(Key, V)>>) -> Option<Slot> {
         let (hash, shard) = self.hash(key);
         self.shards.get(shard)?.find(hash, |slot| is_at(key, *slot, slots)).copied()
     }
 
-    fn insert<V: Clone>(&mut self, key: &[u8], slot: Slot, slots: &Vector<Option<(Bytes, V)>>) {
+    fn insert<V: Clone>(&mut self, key: &[u8], slot: Slot, slots: &Vector<Option<(Key, V)>>) {
         let (hash, shard) = self.hash(key);
         let Self { hasher, shards, .. } = self;
         let again = |slot: &Slot| match slots.get(place(*slot)) {
@@ -168,7 +239,7 @@ impl Own {
     }
 
     /// Takes a key out; its slot is free.
-    fn remove<V: Clone>(&mut self, key: &[u8], slots: &Vector<Option<(Bytes, V)>>) -> Option<Slot> {
+    fn remove<V: Clone>(&mut self, key: &[u8], slots: &Vector<Option<(Key, V)>>) -> Option<Slot> {
         let (hash, shard) = self.hash(key);
         let shard = self.shards.get_mut(shard)?;
         let found = shard.find_entry(hash, |slot| is_at(key, *slot, slots)).ok()?;
@@ -178,8 +249,8 @@ impl Own {
     }
 }
 
-fn is_at<V: Clone>(key: &[u8], slot: Slot, slots: &Vector<Option<(Bytes, V)>>) -> bool {
-    matches!(slots.get(place(slot)), Some(Some((there, _))) if there == key)
+fn is_at<V: Clone>(key: &[u8], slot: Slot, slots: &Vector<Option<(Key, V)>>) -> bool {
+    matches!(slots.get(place(slot)), Some(Some((there, _))) if **there == *key)
 }
 
 #[cfg(test)]
@@ -194,10 +265,12 @@ mod tests {
 
     fn check(keyed: &Keyed<u64>, model: &Model, from: &Bytes) {
         assert_eq!(keyed.len(), model.len());
-        assert!(keyed.iter().eq(model.iter()));
+        let bytes = |(key, value): (&Key, &u64)| (key.bytes(), *value);
+        let model_bytes = |(key, value): (&Bytes, &u64)| (key.clone(), *value);
+        assert!(keyed.iter().map(bytes).eq(model.iter().map(model_bytes)));
         let behind = model.range((Bound::Excluded(from.clone()), Bound::Unbounded));
-        assert!(keyed.from(Bound::Excluded(from)).eq(behind));
-        assert_eq!(keyed.get(from), model.get_key_value(from));
+        assert!(keyed.from(Bound::Excluded(from)).map(bytes).eq(behind.map(model_bytes)));
+        assert_eq!(keyed.get(from), model.get(from));
     }
 
     proptest! {
@@ -208,7 +281,10 @@ mod tests {
             let (mut keyed, mut model) = (Keyed::default(), Model::new());
             let mut before = (keyed.clone(), model.clone());
             for (step, (what, number)) in ops.into_iter().enumerate() {
-                let (key, value) = (Bytes::from(number.to_string()), step as u64);
+                // Short ones and long ones, of the longest short length, too.
+                let length = usize::try_from(28 + number % 5).unwrap();
+                let key = Bytes::from(format!("{number:0length$}"));
+                let value = step as u64;
                 match (what, model.contains_key(&key)) {
                     (0, _) => {
                         prop_assert_eq!(keyed.remove(&key), model.remove(&key));
