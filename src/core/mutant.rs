@@ -50,6 +50,8 @@ mutants! {
     ReplaysFromBeforeItWasAdded,
     /// A node whose removal is in its log only does not campaign, though nobody else may win.
     RemovedNodesNeverCampaign,
+    /// A node whose removal is pending says that nothing added it: it is taken for a former disk.
+    RemovedNodesForgetTheyWereAdded,
     /// A leader that was removed goes before those who wait on it are answered.
     RemovedLeaderForgetsWhoWaits,
     // Leases.

@@ -73,7 +73,8 @@ pub struct PeerHello {
     /// The incarnation of its disk.
     pub incarnation: u64,
     /// What it knows itself of the entry that added it: its index, 0 where it is no member or one
-    /// of the first start, and nothing where it knows no members: on a new disk, or with its state lost.
+    /// of the first start, and nothing where it knows no members: on a new disk, or with its state
+    /// lost. A removal counts only once it is known to be committed.
     pub added: Option<Index>,
     /// Its election timeout; it should be equal everywhere.
     pub election_timeout_ms: u64,
@@ -89,7 +90,8 @@ pub struct Challenge {
     /// The incarnation of its disk.
     pub incarnation: u64,
     /// What it knows itself of the entry that added it: its index, 0 where it is no member or one
-    /// of the first start, and nothing where it knows no members: on a new disk, or with its state lost.
+    /// of the first start, and nothing where it knows no members: on a new disk, or with its state
+    /// lost. A removal counts only once it is known to be committed.
     pub added: Option<Index>,
     /// Its election timeout.
     pub election_timeout_ms: u64,
