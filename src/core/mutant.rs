@@ -94,6 +94,10 @@ mutants! {
     // Checkpoints and snapshots.
     /// The log lets go of what is applied, though no checkpoint holds it yet (C-21).
     TrimsBeyondTheCheckpoint,
+    /// Memory lets go of what is committed and not applied yet.
+    ForgetsWhatIsNotApplied,
+    /// A leader lets go of what a follower still lacks, and no snapshot is on its way.
+    ForgetsWhatAFollowerLacks,
     /// A snapshot from before the commit index is installed (B7.5).
     InstallsOldSnapshots,
     /// The log is kept although it does not hold the snapshot's last entry (B7.4).

@@ -437,8 +437,12 @@ impl Node {
             && let Some(progress) = leader.progress.get_mut(&peer)
         {
             progress.connected = false;
-            if progress.state != ProgressState::Snapshot {
-                progress.probe_from(progress.match_index.next());
+            match progress.state {
+                // What was in flight may be lost.
+                ProgressState::Replicate => progress.probe_from(progress.match_index.next()),
+                // Nothing may be known to match yet: that is no reason to begin with the first entry.
+                ProgressState::Probe => progress.probe_from(progress.next_index),
+                ProgressState::Snapshot => {}
             }
         }
     }

@@ -19,7 +19,7 @@ pub struct Status {
     pub commit: Index,
     /// Its applied index.
     pub applied: Index,
-    /// The first index in its log.
+    /// The first index in its log, on disk.
     pub first_index: Index,
     /// The last index in its log.
     pub last_index: Index,
