@@ -28,7 +28,7 @@ pub const PIECE_BYTES: usize = 256 << 10;
 const AHEAD: usize = 4;
 /// An answer that takes longer does not come: it is asked for over another connection, which goes
 /// on where this one ended. Twice as long after each attempt in which nothing came, for slow links.
-const ANSWER_TIME: Duration = Duration::from_secs(3);
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(500);
 /// After so many attempts without a piece taken, a newer state is sent.
 const ATTEMPTS: u32 = 8;

@@ -96,8 +96,8 @@ mutants! {
     TrimsBeyondTheCheckpoint,
     /// Memory lets go of what is committed and not applied yet.
     ForgetsWhatIsNotApplied,
-    /// A leader lets go of what a follower still lacks, and no snapshot is on its way.
-    ForgetsWhatAFollowerLacks,
+    /// Memory lets go of what a member still lacks, and no snapshot is on its way.
+    ForgetsWhatAMemberLacks,
     /// A snapshot from before the commit index is installed (B7.5).
     InstallsOldSnapshots,
     /// The log is kept although it does not hold the snapshot's last entry (B7.4).

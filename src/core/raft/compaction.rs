@@ -36,6 +36,8 @@ pub(super) struct Compaction {
     pub(super) bytes: usize,
     /// The snapshot that is being installed.
     pub(super) installing: Option<(Position, Membership)>,
+    /// Every member holds the log up to here, as the leader said last.
+    pub(super) all_hold: Index,
     /// Who was last said to need a snapshot; nothing once that must be said again.
     pub(super) told: Option<Vec<NodeId>>,
 }
@@ -106,22 +108,25 @@ impl Node {
         }
     }
 
-    /// Drops from memory what is applied and handed to the disk, and what no follower needs, but for
-    /// the tail that is kept behind a checkpoint, too: whoever leads next finds it. A leader keeps
-    /// what a follower lacks, until that is in a checkpoint.
+    /// Drops from memory what is applied and handed to the disk, and what no member lacks, but for
+    /// the tail that is kept behind a checkpoint, too. What a member lacks is kept by all, until it
+    /// is in a checkpoint: whoever leads next must have it.
     pub(super) fn forget(&mut self) {
         if self.awaits_state() {
             return;
         }
-        let needed = match &self.role {
-            Role::Leader(leader) => leader.progress.values().map(Progress::holds).min(),
-            Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) => None,
-        };
         let limit = self.applying.applied.min(self.disk.handed_last);
         let limit = if mutant!(ForgetsWhatIsNotApplied) { self.commit } else { limit };
-        let needed = needed.filter(|_| !mutant!(ForgetsWhatAFollowerLacks));
-        let limit = needed.map_or(limit, |needed| limit.min(needed));
-        self.log.forget(limit, self.config.trailing_entries, self.config.snapshot_bytes);
+        let lacked_by_none = if mutant!(ForgetsWhatAMemberLacks) { limit } else { self.all_hold() };
+        let (entries, bytes) = (self.config.trailing_entries, self.config.snapshot_bytes);
+        self.log.forget(limit.min(lacked_by_none), entries, bytes);
+    }
+
+    /// Up to where every member holds the log, as far as this node knows.
+    pub(super) fn all_hold(&self) -> Index {
+        let Role::Leader(leader) = &self.role else { return self.compaction.all_hold };
+        let own = self.applying.applied;
+        leader.progress.values().map(Progress::holds).min().unwrap_or(own)
     }
 
     fn held_for_snapshots(&self) -> Option<Index> {

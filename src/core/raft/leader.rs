@@ -171,6 +171,7 @@ impl Node {
     pub(super) fn beat(&mut self, now: Moment) {
         let term = self.term();
         let commit = self.commit;
+        let all_hold = self.all_hold();
         let Role::Leader(leader) = &mut self.role else { return };
         leader.round += 1;
         let round = leader.round;
@@ -185,7 +186,7 @@ impl Node {
             let known =
                 if mutant!(HeartbeatCommitIsUnclamped) { commit } else { progress.match_index };
             let commit = commit.min(known);
-            self.out.messages.push((*peer, Message::Heartbeat { term, commit, round }));
+            self.out.messages.push((*peer, Message::Heartbeat { term, commit, round, all_hold }));
         }
     }
 

@@ -37,7 +37,7 @@ pub const RAFT_PATH: &str = "/v1/raft";
 pub const SNAPSHOT_PATH: &str = "/v1/snapshot";
 
 /// Raised with every change that an older node would not understand.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// The longest websocket message during a handshake, in bytes.
 pub const HANDSHAKE_BYTES: usize = 4_096;
@@ -352,7 +352,7 @@ mod tests {
                 prev: Index(9),
                 outcome: AppendOutcome::Rejected(last),
             },
-            Message::Heartbeat { term: Term(4), commit: Index(8), round: 77 },
+            Message::Heartbeat { term: Term(4), commit: Index(8), round: 77, all_hold: Index(0) },
         ]
     }
 

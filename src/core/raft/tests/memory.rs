@@ -1,8 +1,8 @@
-//! What a node keeps of its log in memory: the tail, what is not applied, and, where it leads,
-//! what a follower lacks.
+//! What a node keeps of its log in memory: the tail, what is not applied, and what a member lacks.
 
 use bytes::Bytes;
 
+use super::harness::foreign;
 use super::members::{accept, all_accept, settled_leader};
 use super::solo::{Solo, at};
 use crate::raft::{Effects, Input, Message};
@@ -107,6 +107,38 @@ fn what_follows_a_snapshot_on_its_way_is_kept() {
     solo.feed([Input::SnapshotSent { peer: NodeId(3), index: held }]);
     apply(&mut solo);
     assert_eq!(first_in_memory(&solo), solo.node.status().last_index.0 - TAIL + 1);
+}
+
+#[test]
+fn a_follower_keeps_what_another_lacks_for_it_may_lead_next() {
+    let mut solo = Solo::new(3, &[], 1, None);
+    solo.node.config.trailing_entries = TAIL;
+    let entries = (2..=101).map(|index| foreign(index, 1)).collect();
+    let (term, prev, commit) = (Term(1), at(1, 1), Index(101));
+    solo.hear(2, Message::AppendEntries { term, prev, commit, entries });
+    solo.sync();
+    apply(&mut solo);
+    assert_eq!(first_in_memory(&solo), 1, "it was not told what the others hold");
+    for (all_hold, first) in [(50, 51), (101, 92), (0, 92)] {
+        let all_hold = Index(all_hold);
+        solo.hear(2, Message::Heartbeat { term, commit, round: 1, all_hold });
+        apply(&mut solo);
+        assert_eq!(first_in_memory(&solo), first, "all hold {all_hold}");
+    }
+}
+
+#[test]
+fn a_leader_says_what_all_hold() {
+    let mut solo = leader();
+    let said = |effects: &Effects| match effects.messages.first() {
+        Some((_, Message::Heartbeat { all_hold, .. })) => *all_hold,
+        other => panic!("no heartbeat: {other:?}"),
+    };
+    write(&mut solo, 10);
+    accept(&mut solo, 2);
+    assert_eq!(said(&solo.wait(100)), Index(2), "node 3 lacks them");
+    accept(&mut solo, 3);
+    assert_eq!(said(&solo.wait(100)), Index(12));
 }
 
 #[test]

@@ -151,7 +151,8 @@ fn a_transfer_is_done_when_its_target_leads_and_failed_when_another_does() {
         // Somebody campaigned: that alone does not say who won.
         let effects = solo.hear(3, Message::PreVoteReply { term: Term(3), granted: false });
         assert_eq!((effects.done, effects.refused), (vec![], vec![]));
-        let heartbeat = Message::Heartbeat { term: Term(3), commit: Index(0), round: 1 };
+        let heartbeat =
+            Message::Heartbeat { term: Term(3), commit: Index(0), round: 1, all_hold: Index(0) };
         let effects = solo.hear(winner, heartbeat);
         let failed = vec![(Ticket(8), Refusal::TransferFailed)];
         let expected = if done { (vec![Ticket(8)], vec![]) } else { (vec![], failed) };
@@ -164,7 +165,10 @@ fn a_promise_to_a_leader_outlives_its_term() {
     let mut solo = Solo::new(3, &[], 1, None);
     solo.node.config.lease_reads = true;
     solo.now = 2_000;
-    solo.hear(2, Message::Heartbeat { term: Term(1), commit: Index(0), round: 1 });
+    solo.hear(
+        2,
+        Message::Heartbeat { term: Term(1), commit: Index(0), round: 1, all_hold: Index(0) },
+    );
     solo.now += 100;
     solo.hear(3, Message::PreVoteReply { term: Term(2), granted: false });
     assert_eq!(solo.node.status().term, Term(2));
