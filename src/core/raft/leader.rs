@@ -434,15 +434,17 @@ impl Node {
 
     pub(super) fn peer_disconnected(&mut self, peer: NodeId) {
         self.connected.insert(peer, false);
+        let base = self.log.base().index;
         if let Role::Leader(leader) = &mut self.role
             && let Some(progress) = leader.progress.get_mut(&peer)
         {
             progress.connected = false;
+            let next = progress.match_index.next();
             match progress.state {
+                // Nothing may be known to match yet: that is no reason for a snapshot.
+                ProgressState::Probe if next <= base => progress.probe_from(progress.next_index),
                 // What was in flight may be lost.
-                ProgressState::Replicate => progress.probe_from(progress.match_index.next()),
-                // Nothing may be known to match yet: that is no reason to begin with the first entry.
-                ProgressState::Probe => progress.probe_from(progress.next_index),
+                ProgressState::Probe | ProgressState::Replicate => progress.probe_from(next),
                 ProgressState::Snapshot => {}
             }
         }

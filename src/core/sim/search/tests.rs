@@ -154,9 +154,7 @@ mod mutants {
         let fresh = Start::fresh(3);
         found(Mutant::LeaderCountsItselfUnsynced, &fresh, &CRASH);
         found(Mutant::AcksBeforeItsSync, &fresh, &CRASH);
-        // Within a term nothing is sent twice, unless a message comes twice.
-        found(Mutant::TruncatesAlways, &fresh, &CRASH_OF_TWO);
-        found(Mutant::TruncatesAlways, &fresh, &Bounds { proposals: 1, duplicates: 1, ..CRASH });
+        found(Mutant::TruncatesAlways, &fresh, &CRASH);
         found(Mutant::AnySyncSpeaksForAll, &fresh, &Bounds { proposals: 1, ..CRASH });
         found(Mutant::MatchIsWhatWasSent, &fresh, &Bounds { duplicates: 1, ..TWO });
         found(Mutant::KeepsConflictingEntries, &fresh, &TWO);
