@@ -1,6 +1,6 @@
 //! The state's durable home: checkpoints in sled.
 //!
-//! A tree holds the records of one state ([`quorate_core::kv::Record`]) as a run, in pieces of 32 KiB, and behind it
+//! A tree holds the records of one state ([`quorate_core::kv::Record`]) as a run, in pieces, and behind it
 //! a run of what changed for each checkpoint since. The default tree says which tree and how
 //! many runs count. It is written last, so a crash in the middle of anything leaves the
 //! checkpoint before.
@@ -12,9 +12,9 @@
 //!                  2 PIECE   → ...
 //! ```
 //!
-//! When the changes are as long as the state was, the next checkpoint writes the whole state
-//! into a new tree, and the old one goes: so what is on disk is bounded by a few times the
-//! state, and each record is written about twice.
+//! Where the changes would become longer than the state was, a checkpoint writes the whole state
+//! into a new tree, and the old one goes: so what is on disk, and in sled's memory, is bounded by
+//! twice the state, three times while it is written, and each record is written about twice.
 //!
 //! Why not a key in sled for each record, and a batch for each checkpoint: with 10 MB of small
 //! values overwritten again and again its memory grew by 90 MB for each checkpoint and its file
@@ -42,7 +42,7 @@ use self::pieces::{Reader, Unreadable, Writer};
 use super::sled_db::{Db, NotOpened, SEGMENT_BYTES, quietly};
 
 /// Changes of so many bytes are kept, also where the state is smaller.
-const LEAST_CHANGES: u64 = 4 << 20;
+const LEAST_CHANGES: u64 = 1 << 20;
 const CURRENT: &[u8] = b"current";
 
 /// Checkpoints in a directory of sled's.
@@ -186,9 +186,10 @@ impl SledCheckpoints {
         Ok(())
     }
 
-    /// Whether the next checkpoint may be a run of changes.
-    fn takes_changes(&self) -> bool {
-        self.current.generation > 0 && self.changed < self.whole.max(LEAST_CHANGES)
+    /// Whether the next checkpoint may be a run of these changes.
+    fn takes(&self, state: &StateMachine, changes: &Changes) -> bool {
+        let all = self.changed + expected(state, changes);
+        self.current.generation > 0 && all < self.whole.max(LEAST_CHANGES)
     }
 
     /// Writes what changed as one more run.
@@ -240,22 +241,18 @@ impl SledCheckpoints {
 impl CheckpointStore for SledCheckpoints {
     fn save(&mut self, state: &StateMachine, changes: Option<Changes>) -> Result<(), StoreError> {
         match changes {
-            Some(changes) if self.takes_changes() => self.save_changes(state, changes)?,
+            Some(changes) if self.takes(state, &changes) => self.save_changes(state, changes)?,
             Some(_) | None => self.save_all(state)?,
         }
         self.bytes = self.db.bytes()?;
         Ok(())
     }
 
-    /// The whole state, or as many records of the usual size as changed; and what sled rounds up.
+    /// The whole state, or what is expected of the changes; and what sled rounds up.
     fn room(&self, state: &StateMachine, changes: Option<&Changes>) -> u64 {
-        let all = state.summary();
         let written = match changes {
-            Some(changes) if self.takes_changes() => {
-                let usual = all.state_bytes / (all.keys + all.sessions).max(1);
-                changes.noted().saturating_mul(usual).min(all.state_bytes)
-            }
-            Some(_) | None => all.state_bytes,
+            Some(changes) if self.takes(state, changes) => expected(state, changes),
+            Some(_) | None => state.summary().state_bytes,
         };
         written + SEGMENT_BYTES as u64
     }
@@ -263,6 +260,14 @@ impl CheckpointStore for SledCheckpoints {
     fn bytes(&self) -> u64 {
         self.bytes
     }
+}
+
+/// How many bytes a run of these changes will have: as many records of the usual size, and no more
+/// than the whole state.
+fn expected(state: &StateMachine, changes: &Changes) -> u64 {
+    let all = state.summary();
+    let usual = all.state_bytes / (all.keys + all.sessions).max(1);
+    changes.noted().saturating_mul(usual).min(all.state_bytes)
 }
 
 impl Current {

@@ -15,8 +15,9 @@ use std::sync::{Mutex, PoisonError};
 
 use quorate_core::store::StoreError;
 
-/// The longest value that sled is given.
-pub(super) const PIECE: usize = 32 << 10;
+/// The longest value that sled is given. With a checksum and sled's count of references before it,
+/// it fills the 32 KiB that allocators have a size for; the next one is 40 KiB.
+pub(super) const PIECE: usize = (32 << 10) - 64;
 
 /// sled's file grows by so much at a time.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;

@@ -1,7 +1,7 @@
-//! A run of records in pieces of 32 KiB: what one checkpoint writes, and nothing is ever changed in.
+//! A run of records in pieces of not quite 32 KiB: what one checkpoint writes, and nothing is ever changed in.
 //!
 //! ```text
-//!   NUMBER PIECE   → checksum 8 │ the next 32 KiB of the run
+//!   NUMBER PIECE   → checksum 8 │ the next piece of the run
 //!   a run:  1 │ lengths 4, 4 │ name │ value      a record
 //!           0 │ length 4 │ name                  one that is gone
 //!           2 │ count 8                          the end

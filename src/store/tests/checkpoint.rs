@@ -122,10 +122,24 @@ fn checkpoints_that_are_in_use_are_not_taken_for_damaged() {
 }
 
 /// sled itself, on a checkpoint's directory; closed when `act` is done.
-fn in_sled(path: &Path, act: impl FnOnce(&sled::Tree)) {
-    let db = sled::Config::new().path(path).segment_size(8 << 20).open().unwrap();
-    act(&db.open_tree("state-1").unwrap());
+fn in_sled(path: &Path, act: impl FnOnce(&sled::Db)) {
+    let config = sled::Config::new().path(path).segment_size(8 << 20);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let db = loop {
+        match config.open() {
+            Err(error) if error.to_string().contains("lock") && Instant::now() < deadline => {
+                std::thread::yield_now();
+            }
+            other => break other.unwrap(),
+        }
+    };
+    act(&db);
     db.flush().unwrap();
+}
+
+/// The first state's tree.
+fn in_state(path: &Path, act: impl FnOnce(&sled::Tree)) {
+    in_sled(path, |db| act(&db.open_tree("state-1").unwrap()));
 }
 
 #[test]
@@ -136,8 +150,7 @@ fn what_a_save_that_was_cut_short_left_is_gone_and_harmless() {
     save(&mut open(dir.path()).unwrap().0, &mut state);
     // The pieces of two runs that nothing names.
     let key = |run: u64, piece: u32| [&run.to_be_bytes()[..], &piece.to_be_bytes()].concat();
-    drop(open(dir.path()).unwrap());
-    in_sled(dir.path(), |tree| {
+    in_state(dir.path(), |tree| {
         for piece in 0..3 {
             tree.insert(key(1, piece), "left over").unwrap();
             tree.insert(key(2, piece), "left over").unwrap();
@@ -151,14 +164,62 @@ fn what_a_save_that_was_cut_short_left_is_gone_and_harmless() {
     same(open(dir.path()).unwrap().1.as_ref(), &state);
 }
 
+/// The bytes of all states that are there, and how many runs they are in.
+fn kept(path: &Path) -> (usize, usize) {
+    let (mut bytes, mut runs) = (0, std::collections::BTreeSet::new());
+    in_sled(path, |db| {
+        for tree in db.tree_names().into_iter().filter(|name| name.starts_with(b"state-")) {
+            for piece in db.open_tree(&tree).unwrap().iter() {
+                let (key, value) = piece.unwrap();
+                bytes += value.len();
+                runs.insert((tree.clone(), key[..8].to_vec()));
+            }
+        }
+    });
+    (bytes, runs.len())
+}
+
+#[test]
+fn no_more_is_kept_than_twice_the_state_and_few_changes_are_a_run_of_their_own() {
+    let dir = TempDir::new().unwrap();
+    let (mut store, _) = open(dir.path()).unwrap();
+    let mut state = StateMachine::new();
+    for round in 0..4 {
+        for key in 0..1_000 {
+            put(&mut state, key, 4_000);
+        }
+        save(&mut store, &mut state);
+        drop(store);
+        // What changed is as much as the state: a whole one again, and nothing of before.
+        let (bytes, runs) = kept(dir.path());
+        assert_eq!(runs, 1, "round {round}");
+        assert!((4_000_000..4_400_000).contains(&bytes), "{bytes}");
+        store = open(dir.path()).unwrap().0;
+    }
+    let mut most = 0;
+    for round in 0..10 {
+        for key in 0..250 {
+            put(&mut state, key, 4_000);
+        }
+        save(&mut store, &mut state);
+        drop(store);
+        let (bytes, runs) = kept(dir.path());
+        assert!(runs == 1 + (round + 1) % 4, "{runs} after round {round}");
+        most = most.max(bytes);
+        let (again, found) = open(dir.path()).unwrap();
+        same(found.as_ref(), &state);
+        store = again;
+    }
+    assert!((7_000_000..8_800_000).contains(&most), "{most}");
+}
+
 #[test]
 fn a_piece_that_rots_is_found_by_its_checksum() {
     let dir = TempDir::new().unwrap();
     let mut state = StateMachine::new();
     (0..9).for_each(|key| put(&mut state, key, 10_000));
     save(&mut open(dir.path()).unwrap().0, &mut state);
-    drop(open(dir.path()).unwrap());
-    in_sled(dir.path(), |tree| {
+    in_state(dir.path(), |tree| {
         let (key, mut piece) = tree.get_gt([]).unwrap().unwrap();
         piece[500] ^= 1;
         tree.insert(key, piece).unwrap();
