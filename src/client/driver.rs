@@ -1,22 +1,23 @@
 //! The client's one task: it owns the session, the socket and the clock, and waits.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use log::{debug, info};
-use quorate_core::client::{Action, Outcome, Resume, Session};
+use quorate_core::client::{Action, Resume, Session};
 use quorate_core::types::{Moment, NodeId};
 use quorate_core::wire::client::{Limits, Op};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::outcomes::Reply;
 use crate::socket::{Event, Socket};
 
 /// What a handle asks.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// A call.
-    Call { op: Op, deadline: Instant, reply: oneshot::Sender<Outcome> },
+    Call { op: Op, deadline: Instant, reply: Reply },
     /// What is connected.
     Describe { reply: oneshot::Sender<Connection> },
 }
@@ -43,7 +44,7 @@ pub(crate) struct Driver {
     session: Session,
     socket: Socket,
     commands: mpsc::Receiver<Command>,
-    waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
+    waiting: HashMap<u64, Reply>,
     origin: Instant,
 }
 
@@ -55,7 +56,7 @@ enum Wake {
 
 impl Driver {
     pub(crate) fn new(session: Session, commands: mpsc::Receiver<Command>) -> Self {
-        let (socket, waiting) = (Socket::Closed, BTreeMap::new());
+        let (socket, waiting) = (Socket::Closed, HashMap::new());
         Self { session, socket, commands, waiting, origin: Instant::now() }
     }
 
@@ -135,8 +136,7 @@ impl Driver {
                 Action::Send(message) => self.send(message),
                 Action::Complete { token, outcome } => {
                     if let Some(reply) = self.waiting.remove(&token) {
-                        // A caller that no longer waits does not mind.
-                        let _ = reply.send(outcome);
+                        reply.send(outcome);
                     }
                 }
             }

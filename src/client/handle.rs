@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::driver::{Command, Connection};
 use crate::error::result;
+use crate::outcomes::{Outcomes, Reply};
 use crate::{Appended, Builder, Deleted, Error, Incremented, Read, Swapped, Written, answers};
 
 /// A deadline beyond this is as good as none, and could not be added to the clock.
@@ -169,18 +170,36 @@ impl Client {
     #[must_use = "the outcome is told by the future"]
     pub fn submit(&self, op: Op, deadline: Option<Duration>) -> Pending {
         let (reply, outcome) = oneshot::channel();
+        let is_write = op.is_write();
+        let refusal = self.send(op, deadline, Reply::one(reply)).err().map(|(_, error)| error);
+        Pending { outcome, refusal, is_write }
+    }
+
+    /// As [`Client::submit`], but the outcome goes to the end of a queue, with a tag to know it
+    /// by: each call that is submitted comes back there exactly once.
+    pub fn submit_to(&self, outcomes: &Outcomes, tag: u64, op: Op, deadline: Option<Duration>) {
+        let reply = outcomes.reply(tag, op.is_write());
+        if let Err((reply, error)) = self.send(op, deadline, reply) {
+            reply.refuse(error);
+        }
+    }
+
+    /// Hands a call to the client's task; gives the reply back where that does not take it.
+    fn send(&self, op: Op, deadline: Option<Duration>, reply: Reply) -> Result<(), (Reply, Error)> {
         let within = deadline.unwrap_or(self.deadline).min(LONGEST_DEADLINE);
         let deadline = Instant::now() + within;
-        let is_write = op.is_write();
-        let refusal = match self.commands.try_send(Command::Call { op, deadline, reply }) {
-            Ok(()) => None,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                let message = "too many calls wait inside the client";
-                Some(Error::refused(ErrorCode::Overloaded, message))
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Some(stopped(false)),
+        let refused = |command: Command, error: Error| match command {
+            Command::Call { reply, .. } => Err((reply, error)),
+            Command::Describe { .. } => Ok(()),
         };
-        Pending { outcome, refusal, is_write }
+        match self.commands.try_send(Command::Call { op, deadline, reply }) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(command)) => {
+                let message = "too many calls wait inside the client";
+                refused(command, Error::refused(ErrorCode::Overloaded, message))
+            }
+            Err(mpsc::error::TrySendError::Closed(command)) => refused(command, stopped(false)),
+        }
     }
 
     /// The session and the node that are connected now.
@@ -217,7 +236,7 @@ impl Future for Pending {
 }
 
 /// The client's task is gone with its runtime, and with it what it knew of the call.
-fn stopped(may_be_executed: bool) -> Error {
+pub(crate) fn stopped(may_be_executed: bool) -> Error {
     let reason = "the client's task has been stopped".to_owned();
     if may_be_executed {
         Error::Unknown { session: 0, id: 0, reason }

@@ -26,6 +26,9 @@
 //! deadline a call survives the loss of connections and of leaders, and a write is executed at most
 //! once whatever is retried, because it keeps its id in its session.
 //!
+//! Programs that keep very many calls under way take their outcomes from a queue, [`Outcomes`],
+//! instead of one future for each.
+//!
 //! # Three ways to end
 //! `Ok`: it was executed, once. [`Error::NotExecuted`] and [`Error::Unreachable`]: it was not and
 //! never will be. [`Error::Unknown`]: a write was sent and no answer came before the deadline, or
@@ -40,6 +43,7 @@ mod builder;
 mod driver;
 mod error;
 mod handle;
+mod outcomes;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -49,6 +53,7 @@ pub use builder::Builder;
 pub use driver::Connection;
 pub use error::Error;
 pub use handle::{Client, Pending};
+pub use outcomes::{Outcomes, Tagged};
 pub use quorate_core::client::Resume;
 pub use quorate_core::wire::client::{
     Append, CompareAndSwap, Consistency, Delete, ErrorCode, Expect, Get, Increment, KeyValue,

@@ -16,6 +16,8 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 /// The longest message and frame that is accepted from a node.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
+/// So much is read at a time. All of it is filled with zeros before each read.
+const READ_BYTES: usize = 16 << 10;
 /// How long a goodbye may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -94,6 +96,7 @@ async fn connect(address: String) -> Result<Ws, String> {
     let stream = TcpStream::connect(&address).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
     let url = format!("ws://{address}{SESSION_PATH}");
