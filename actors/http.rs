@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::client_session::Shared;
 use crate::messages::{Proposal, Propose, Query, Question};
 use crate::reply::{Outcome, Reply};
-use crate::settings::Settings;
+use crate::settings::{ProcessUse, Settings};
 use crate::space;
 
 mod answers;
@@ -39,6 +39,8 @@ pub struct Web {
     pub range_page_bytes: usize,
     /// Whether `/metrics` answers.
     pub metrics: bool,
+    /// Tells what the process has used.
+    pub process: fn() -> ProcessUse,
 }
 
 /// A request that is not answered within this time is unknown.
@@ -85,6 +87,7 @@ impl Web {
             backups: Arc::new(Semaphore::new(backup::MOST)),
             range_page_bytes: settings.queues.range_page_bytes,
             metrics: settings.metrics,
+            process: settings.process,
         }
     }
 
@@ -236,7 +239,7 @@ async fn metrics(request: HttpRequest, web: web::Data<Web>) -> HttpResponse {
         return HttpResponse::NotFound().body("metrics.enabled is false\n");
     }
     let answer = web.status().await.map(|status| {
-        let text = web.shared.metrics.text(&status);
+        let text = web.shared.metrics.text(&status, (web.process)());
         HttpResponse::Ok()
             .insert_header((
                 CONTENT_TYPE,

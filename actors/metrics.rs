@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use quorate_core::raft::Note;
 use quorate_core::wire::client::{Op, Status};
+
+use crate::settings::ProcessUse;
 
 /// Labels and their values.
 type Labels = Vec<(&'static str, &'static str)>;
@@ -136,13 +138,14 @@ impl Metrics {
     /// # Panics
     /// Never: writing into memory cannot fail.
     #[must_use]
-    pub fn text(&self, status: &Status) -> String {
+    pub fn text(&self, status: &Status, process: ProcessUse) -> String {
         let mut out = String::new();
         encode(&mut out, &self.registry).expect("writes into memory cannot fail");
         let end = out.rfind("# EOF").unwrap_or(out.len());
         out.truncate(end);
-        let mut now = Registry::with_prefix("quorate");
-        now.register_collector(Box::new(Now(status.clone())));
+        let mut now = Registry::default();
+        now.sub_registry_with_prefix("quorate").register_collector(Box::new(Now(status.clone())));
+        now.register_collector(Box::new(process));
         encode(&mut out, &now).expect("writes into memory cannot fail");
         out
     }
@@ -151,6 +154,28 @@ impl Metrics {
     #[must_use]
     pub fn open_connections(&self) -> usize {
         usize::try_from(self.connections.inner().load(Ordering::Relaxed)).unwrap_or(0)
+    }
+}
+
+/// Named as Prometheus asks of every process.
+impl Collector for ProcessUse {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let cpu = ConstCounter::new(self.cpu_seconds);
+        let (name, help) = ("process_cpu", "Processor time used");
+        let kind = cpu.metric_type();
+        cpu.encode(encoder.encode_descriptor(name, help, Some(&Unit::Seconds), kind)?)?;
+        let memory = "process_resident_memory_bytes";
+        let gauges = [
+            (memory, "Memory that is resident", self.resident_bytes),
+            ("process_open_fds", "Files and sockets that are open", self.open_files),
+        ];
+        for (name, help, value) in gauges {
+            let Some(value) = value else { continue };
+            let gauge = ConstGauge::new(value);
+            let kind = gauge.metric_type();
+            gauge.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        }
+        Ok(())
     }
 }
 

@@ -9,5 +9,6 @@
 
 pub mod cli;
 pub mod config;
+pub mod process;
 pub mod signals;
 pub mod store;

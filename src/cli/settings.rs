@@ -61,6 +61,7 @@ pub fn settings(config: &Config, node: &Node, data: &DataDir) -> Settings {
         transfer_on_stop: Duration::from_millis(config.raft.transfer_on_stop_ms),
         min_free_bytes: config.storage.min_free_bytes,
         slow_sync: Duration::from_millis(config.log.slow_sync_ms),
+        process: crate::process::used,
     }
 }
 
