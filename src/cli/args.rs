@@ -79,8 +79,10 @@ impl Common {
     }
 }
 
+mod bench;
 mod operator;
 
+pub use bench::{Arrivals, BenchArgs, BenchConsistency, BenchWhat, Distribution, FsyncArgs, word};
 pub use operator::{
     AddArgs, BackupCommand, LeaderCommand, MemberCommand, RecoverArgs, ReplaceArgs, RestoreArgs,
 };
@@ -147,8 +149,10 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Print all keys as JSON lines
     Export(ExportArgs),
-    /// Measure puts or gets
+    /// Measure how many requests the cluster answers, and how fast
     Bench(BenchArgs),
+    /// Measure whether a disk is fit for a node
+    Fsync(FsyncArgs),
     /// Check, print or explain the configuration
     Config {
         /// What about it
@@ -344,36 +348,4 @@ pub struct ExportArgs {
     /// How words become bytes
     #[command(flatten)]
     pub escapes: Escapes,
-}
-
-/// `bench`
-#[derive(Debug, Args)]
-pub struct BenchArgs {
-    /// What to measure
-    #[arg(value_enum)]
-    pub what: BenchWhat,
-    /// How many clients, each with a connection and a session of its own
-    #[arg(long, default_value_t = 4)]
-    pub clients: usize,
-    /// How many requests may be unanswered, over all clients
-    #[arg(long, default_value_t = 256)]
-    pub outstanding: usize,
-    /// The size of a value
-    #[arg(long, default_value_t = 256)]
-    pub value_bytes: usize,
-    /// How many keys
-    #[arg(long, default_value_t = 10_000)]
-    pub keys: usize,
-    /// How long
-    #[arg(long, default_value_t = 10)]
-    pub seconds: u64,
-}
-
-/// What to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BenchWhat {
-    /// Writes
-    Put,
-    /// Linearizable reads
-    Get,
 }
