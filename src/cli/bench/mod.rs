@@ -1,8 +1,8 @@
 //! `bench`: how many requests a second a cluster answers, and how long each of them takes.
 //!
-//! The load is closed or open ([`load`]), of keys and operations as asked ([`workload`], [`keys`],
-//! [`schedule`]). What is measured ([`record`]) is printed ([`report`]) beside what the machine itself
-//! takes ([`machine`]) and what the nodes and this process used ([`servers`]). `docs/measuring.md` says
+//! The load is closed or open (`load`), of keys and operations as asked (`workload`, `keys`,
+//! `schedule`). What is measured (`record`) is printed (`report`) beside what the machine itself
+//! takes (`machine`) and what the nodes and this process used (`servers`). `docs/measuring.md` says
 //! how to read it. It leaves out other load than on single keys, and generators on several machines.
 
 mod alarm;
