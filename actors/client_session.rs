@@ -7,12 +7,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
 use actix::prelude::*;
 use bytes::BytesMut;
+use quorate_core::types::Moment;
 use quorate_core::wire::client::{
-    Decoded, Failure, Limits, Malformed, OpResult, Requests, encode_reply, encode_result,
+    Decoded, Failure, Limits, Malformed, OpResult, Requests, encode_answer,
 };
 use tokio::sync::mpsc;
 
@@ -73,8 +73,10 @@ pub struct ClientSessionActor {
     draining: bool,
     /// Bytes handed to the socket's task and not yet written.
     unsent: usize,
+    /// The length of the last message, which the next one will be of as a rule.
+    usual: usize,
     /// When the session was last kept alive through the log.
-    pub(crate) kept_alive: Instant,
+    pub(crate) kept_alive: Moment,
     pub(crate) bye: Option<u64>,
     /// Why `hello` failed: the answer to what was sent behind it.
     pub(crate) unwelcome: Option<Failure>,
@@ -95,6 +97,7 @@ impl ClientSessionActor {
         gate: Gate,
         outgoing: mpsc::UnboundedSender<Outgoing>,
     ) -> Self {
+        let kept_alive = shared.view.clock.now();
         Self {
             connection,
             shared,
@@ -106,7 +109,8 @@ impl ClientSessionActor {
             answers: VecDeque::new(),
             draining: false,
             unsent: 0,
-            kept_alive: Instant::now(),
+            usual: 0,
+            kept_alive,
             bye: None,
             unwelcome: None,
             closing: None,
@@ -185,19 +189,20 @@ impl ClientSessionActor {
     /// Packs answers while the socket keeps up.
     fn flush(&mut self) {
         while self.unsent < self.shared.reply_bytes && !self.answers.is_empty() {
-            let mut message = BytesMut::new();
+            let mut message = BytesMut::with_capacity(self.usual.min(512 * self.answers.len()));
             while message.len() < MESSAGE_BYTES
                 && let Some((id, result)) = self.answers.pop_front()
             {
                 if let Standing::Open(session) = self.standing {
                     log::trace!("request {session}:{id} answered, ok: {}", result.is_ok());
                 }
-                encode_reply(&mut message, id, &encode_result(&result));
+                encode_answer(&mut message, id, &result);
                 if self.bye == Some(id) && result.is_ok() {
                     self.standing = Standing::Leaving;
                 }
             }
             self.unsent += message.len();
+            self.usual = message.len();
             drop(self.outgoing.send(Outgoing::Replies(message.freeze())));
         }
         if self.standing == Standing::Leaving && self.bye.take().is_some() {

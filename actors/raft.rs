@@ -4,7 +4,7 @@
 //! Handlers absorb; one drain acts on everything: messages to the peers, one `Persist` to the
 //! log store, one `Apply` to the state machine, refusals to whoever waits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -44,7 +44,8 @@ pub struct Below {
 
 enum Waiting {
     Write(Reply),
-    Read(Question),
+    /// What came in one message.
+    Reads(Vec<Question>),
 }
 
 /// The actor of consensus.
@@ -53,7 +54,7 @@ pub struct RaftActor {
     below: Below,
     view: Arc<View>,
     metrics: Metrics,
-    tickets: BTreeMap<Ticket, Waiting>,
+    tickets: HashMap<Ticket, Waiting>,
     next_ticket: u64,
     pacemaker: Pacemaker,
     sessions: usize,
@@ -89,7 +90,7 @@ impl RaftActor {
             below,
             view,
             metrics,
-            tickets: BTreeMap::new(),
+            tickets: HashMap::new(),
             next_ticket: 1,
             pacemaker: Pacemaker::default(),
             sessions: 0,
@@ -154,7 +155,7 @@ impl RaftActor {
     fn writer(&mut self, ticket: Ticket) -> Option<Reply> {
         match self.tickets.remove(&ticket)? {
             Waiting::Write(reply) => Some(reply),
-            Waiting::Read(_) => None,
+            Waiting::Reads(_) => None,
         }
     }
 
@@ -164,8 +165,8 @@ impl RaftActor {
         }
         let mut ready = Vec::with_capacity(reads.len());
         for (ticket, index) in reads {
-            if let Some(Waiting::Read(question)) = self.tickets.remove(&ticket) {
-                ready.push((index, question));
+            if let Some(Waiting::Reads(questions)) = self.tickets.remove(&ticket) {
+                ready.extend(questions.into_iter().map(|question| (index, question)));
             }
         }
         self.below.state_machine.do_send(Query(ready));
@@ -179,7 +180,9 @@ impl RaftActor {
                 Some(Waiting::Write(reply)) => {
                     answers.add(reply, Outcome { index: Index(0), result: Err(failure) });
                 }
-                Some(Waiting::Read(question)) => question.refuse(failure),
+                Some(Waiting::Reads(questions)) => {
+                    questions.into_iter().for_each(|question| question.refuse(failure.clone()));
+                }
                 None => {}
             }
         }

@@ -1,10 +1,11 @@
 //! What a client's session does with each request: which actor it goes to, and as what.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
+use bytes::BytesMut;
 use quorate_core::kv::{Command, WriteOp};
-use quorate_core::types::{Change, Index, Member, MemberRole};
+use quorate_core::types::{Change, Index, Member, MemberRole, Moment};
 use quorate_core::wire::client::{
     Admin, Consistency, ErrorCode, Failure, Get, Hello, Op, OpResult, Request, Success, Welcome,
 };
@@ -58,9 +59,9 @@ impl ClientSessionActor {
                 }
                 let value_bytes = self.shared.limits.value_bytes;
                 let command = Command::Write { session, id, acked, value_bytes, op };
-                self.kept_alive = Instant::now();
+                self.kept_alive = batch.now(&self.shared);
                 let reply = self.reply(id, ctx);
-                batch.proposals.push(Proposal { command: command.encode(), reply });
+                batch.propose(&command, reply);
             }
         }
     }
@@ -84,7 +85,7 @@ impl ClientSessionActor {
         };
         self.standing = Standing::Greeting(hello.session.unwrap_or(0));
         let reply = self.reply(0, ctx);
-        batch.proposals.push(Proposal { command: command.encode(), reply });
+        batch.propose(&command, reply);
     }
 
     fn welcome(&self, session: u64) -> Welcome {
@@ -105,7 +106,7 @@ impl ClientSessionActor {
             Ok(_) => {
                 let session = if session == 0 { outcome.index.0 } else { session };
                 self.standing = Standing::Open(session);
-                self.kept_alive = Instant::now();
+                self.kept_alive = self.shared.view.clock.now();
                 Ok(Success::Hello(self.welcome(session)))
             }
             Err(failure) => {
@@ -117,20 +118,20 @@ impl ClientSessionActor {
     }
 
     /// Reads and pings keep a session alive, but only now and then through the log.
-    fn keep_alive(&mut self, session: u64) -> Option<Command> {
+    fn keep_alive(&mut self, session: u64, now: Moment) -> Option<Command> {
         let ttl = Duration::from_millis(self.shared.limits.session_ttl_ms);
-        if session == 0 || self.kept_alive.elapsed() < ttl / 4 {
+        if session == 0 || now.since(self.kept_alive) < ttl / 4 {
             return None;
         }
-        self.kept_alive = Instant::now();
+        self.kept_alive = now;
         Some(Command::KeepAlive { session })
     }
 
     fn ping(&mut self, id: u64, session: u64, batch: &mut Batch, ctx: &mut Context<Self>) {
-        match self.keep_alive(session) {
+        match self.keep_alive(session, batch.now(&self.shared)) {
             Some(command) => {
                 let reply = self.reply(id, ctx);
-                batch.proposals.push(Proposal { command: command.encode(), reply });
+                batch.propose(&command, reply);
             }
             None if session != 0 && !self.shared.view.leads() => {
                 let failure = self.not_leader();
@@ -147,13 +148,14 @@ impl ClientSessionActor {
         }
         let command = Command::CloseSession { session };
         let reply = self.reply(id, ctx);
-        batch.proposals.push(Proposal { command: command.encode(), reply });
+        batch.propose(&command, reply);
     }
 
     fn get(&mut self, id: u64, session: u64, get: Get, batch: &mut Batch, ctx: &mut Context<Self>) {
-        if let Some(command) = self.keep_alive(session) {
+        let asked = batch.now(&self.shared);
+        if let Some(command) = self.keep_alive(session, asked) {
             let reply = Reply::nobody();
-            batch.proposals.push(Proposal { command: command.encode(), reply });
+            batch.propose(&command, reply);
         }
         if get.consistency != Consistency::Stale {
             // A follower can read for a connection, but cannot keep its session alive.
@@ -162,13 +164,12 @@ impl ClientSessionActor {
                 return self.answer(id, Err(failure), ctx);
             }
             let lease = get.consistency == Consistency::Lease;
-            let asked = (!lease).then(|| self.shared.view.clock.now());
+            let asked = (!lease).then_some(asked);
             let reply = self.reply(id, ctx);
             let reads = if lease { &mut batch.leased } else { &mut batch.reads };
             reads.push(Question::Get { get, asked, reply });
             return;
         }
-        let asked = self.shared.view.clock.now();
         let (to, asked) = match self.shared.view.way(get.max_age_ms) {
             Way::Here => (&mut batch.queries, None),
             Way::Confirmed => (&mut batch.reads, Some(asked)),
@@ -218,6 +219,10 @@ fn operation(admin: Admin) -> Operation {
 /// Requests on their way, one message for each receiver.
 #[derive(Default)]
 pub(crate) struct Batch {
+    /// When its first request was looked at.
+    at: Option<Moment>,
+    /// Room for the commands.
+    commands: BytesMut,
     proposals: Vec<Proposal>,
     reads: Vec<Question>,
     leased: Vec<Question>,
@@ -225,6 +230,17 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// The time, which is the same for all requests of a batch: looking at a clock for each one
+    /// costs more than decoding it.
+    fn now(&mut self, shared: &Shared) -> Moment {
+        *self.at.get_or_insert_with(|| shared.view.clock.now())
+    }
+
+    fn propose(&mut self, command: &Command, reply: Reply) {
+        let command = command.encode_to(&mut self.commands);
+        self.proposals.push(Proposal { command, reply });
+    }
+
     /// Sends them off.
     pub(crate) fn send(self, shared: &Shared) {
         if !self.proposals.is_empty() {

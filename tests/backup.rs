@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use quorate_harness::{Cluster, Setup};
+use quorate_harness::{Cluster, Setup, wait_for};
 
 /// Checkpoints after a thousand entries, so that a directory holds one, and a log behind it.
 const SMALL: &str = "
@@ -160,6 +161,10 @@ async fn a_doctor_changes_nothing_and_knows_what_a_node_refuses() {
     for settings in [SMALL.to_owned(), format!("log = \"sled\"\n{SMALL}")] {
         let mut cluster = Cluster::start(quorate(), 1, &settings);
         fill(&cluster, 1_200).await;
+        wait_for("checkpoint", Duration::from_secs(20), async || {
+            cluster.statuses().await.first().filter(|status| status.snapshot_index > 0).map(drop)
+        })
+        .await;
         cluster.kill(1);
         let dir = cluster.dir.path().join("n1");
         let (name, before) = (dir.to_str().unwrap(), contents(&dir));

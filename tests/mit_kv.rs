@@ -151,11 +151,15 @@ struct Caller {
 }
 
 impl Caller {
-    /// Half of the calls append, the others read; with random keys some put.
+    /// Half of the calls append, the others read; with random keys some put. Whoever has not
+    /// done both when it is told to stop, because the machine was slow and the partitions many,
+    /// does so then: all are connected again.
     async fn work(mut self, stop: Arc<AtomicBool>) {
         let mut mine = Vec::new();
         let mut appended = 0;
-        while !stop.load(Ordering::SeqCst) {
+        let (mut has_appended, mut has_read, mut late) = (false, false, 0);
+        while !stop.load(Ordering::SeqCst) || (late < 100 && !(has_appended && has_read)) {
+            late += u32::from(stop.load(Ordering::SeqCst));
             let key = self.key();
             let op = if self.random.below(2) == 0 {
                 appended += 1;
@@ -169,6 +173,9 @@ impl Caller {
                 Op::Get(Get { key, ..Get::default() })
             };
             let outcome = self.recorder.call(self.number, &self.client, op.clone()).await;
+            let done = matches!(outcome, Outcome::Done(_));
+            has_appended |= done && matches!(op, Op::Append(_));
+            has_read |= done && matches!(op, Op::Get(_));
             if !self.random_keys {
                 compare(&mut mine, &op, &outcome);
             }

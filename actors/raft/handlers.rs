@@ -53,9 +53,8 @@ impl Handler<Read> for RaftActor {
         if self.stopping {
             return questions.into_iter().for_each(|question| question.refuse(leaving()));
         }
-        let tickets = questions.into_iter().map(|question| self.ticket(Waiting::Read(question)));
-        let tickets = tickets.collect();
-        self.absorb(Input::Read(tickets), ctx);
+        let ticket = self.ticket(Waiting::Reads(questions));
+        self.absorb(Input::Read(vec![ticket]), ctx);
     }
 }
 
@@ -65,9 +64,8 @@ impl Handler<LeaseRead> for RaftActor {
         if self.stopping {
             return questions.into_iter().for_each(|question| question.refuse(leaving()));
         }
-        let tickets = questions.into_iter().map(|question| self.ticket(Waiting::Read(question)));
-        let tickets = tickets.collect();
-        self.absorb(Input::LeaseRead(tickets), ctx);
+        let ticket = self.ticket(Waiting::Reads(questions));
+        self.absorb(Input::LeaseRead(vec![ticket]), ctx);
     }
 }
 

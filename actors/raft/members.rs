@@ -146,7 +146,7 @@ impl RaftActor {
     pub(super) fn finish(&mut self, done: Vec<Ticket>) {
         let replies = done.into_iter().filter_map(|ticket| match self.tickets.remove(&ticket) {
             Some(Waiting::Write(reply)) => Some(reply),
-            Some(Waiting::Read(_)) | None => None,
+            Some(Waiting::Reads(_)) | None => None,
         });
         answer_all(replies.collect());
     }

@@ -83,6 +83,8 @@ async fn watch(cluster: &Cluster, writers: &Writers, id: u64, what: &str) {
     }
     let mean = rates.iter().sum::<f64>() / crate::load::as_float(rates.len() as u64);
     let least = rates.iter().copied().fold(f64::MAX, f64::min);
+    let each: Vec<String> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
+    println!("writes/s in each half second: {}", each.join(" "));
     println!(
         "{what} has caught up after {} ms; writes/s meanwhile {mean:.0} in the mean, {least:.0} in the worst half second",
         started.elapsed().as_millis()

@@ -195,7 +195,7 @@ impl SledCheckpoints {
     fn save_changes(&mut self, state: &StateMachine, changes: Changes) -> Result<(), StoreError> {
         let next = Current { runs: self.current.runs + 1, ..self.current };
         let mut run = Writer::new(&self.tree, next.runs, self.rests);
-        for name in changes.names() {
+        for name in changes.names(state) {
             let written = match state.record(&name) {
                 Some(record) => run.put(&record),
                 None => run.gone(&name),

@@ -5,7 +5,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution as _, Zipf};
 
-use super::settings::{PREFIX, Settings};
+use super::settings::Settings;
 use crate::cli::args::Distribution;
 
 /// The exponent of the zipf distribution, as in YCSB.
@@ -17,7 +17,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Keys {
     count: u64,
-    digits: usize,
+    prefix: &'static str,
+    length: usize,
     choice: Choice,
     pub(super) random: SmallRng,
     chunk: BytesMut,
@@ -44,7 +45,8 @@ impl Keys {
         };
         Self {
             count: settings.keys,
-            digits: settings.key_bytes - PREFIX.len(),
+            prefix: settings.prefix,
+            length: settings.key_bytes,
             choice,
             random: SmallRng::seed_from_u64(seed),
             chunk: BytesMut::new(),
@@ -74,13 +76,13 @@ impl Keys {
 
     /// The bytes of a key, all of one length. Many share an allocation.
     pub(super) fn bytes(&mut self, mut number: u64) -> Bytes {
-        let length = PREFIX.len() + self.digits;
+        let length = self.length;
         if self.chunk.capacity() < length {
             self.chunk = BytesMut::with_capacity(CHUNK_BYTES.max(length));
         }
-        self.chunk.extend_from_slice(PREFIX.as_bytes());
+        self.chunk.extend_from_slice(self.prefix.as_bytes());
         self.chunk.resize(length, b'0');
-        for digit in self.chunk.iter_mut().skip(PREFIX.len()).rev() {
+        for digit in self.chunk.iter_mut().skip(self.prefix.len()).rev() {
             *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
             number /= 10;
             if number == 0 {
@@ -133,8 +135,10 @@ mod tests {
         let mut keys = Keys::new(&parsed("put").unwrap(), 1);
         assert_eq!(keys.bytes(0), "bench/0000000000");
         assert_eq!(keys.bytes(1_234_567_890), "bench/1234567890");
-        let mut keys = Keys::new(&parsed("put --keys 10 --key-bytes 7").unwrap(), 1);
-        assert_eq!(keys.bytes(9), "bench/9");
+        for (bytes, key) in [(7, "bench/9"), (6, "b/0009"), (3, "b/9"), (2, "b9"), (1, "9")] {
+            let words = format!("put --keys 10 --key-bytes {bytes}");
+            assert_eq!(Keys::new(&parsed(&words).unwrap(), 1).bytes(9), key);
+        }
         let mut keys = Keys::new(&parsed("put --key-bytes 70000").unwrap(), 1);
         let all: Vec<Bytes> = (0..3).map(|number| keys.bytes(number)).collect();
         assert!(all.iter().all(|key| key.len() == 70_000) && all[1].ends_with(b"01"));

@@ -9,8 +9,8 @@ use super::workload::APPENDED_BYTES;
 use crate::cli::args::{Arrivals, BenchArgs, BenchConsistency, BenchWhat, Distribution, word};
 use crate::cli::output::Failed;
 
-/// What keys begin with: nobody's own keys are written over.
-pub(super) const PREFIX: &str = "bench/";
+/// What keys begin with, the first for which there is room: nobody's own keys are to be written over.
+const PREFIXES: [&str; 4] = ["bench/", "b/", "b", ""];
 
 /// What a benchmark does.
 #[derive(Clone, Debug)]
@@ -20,6 +20,7 @@ pub(super) struct Settings {
     pub(super) outstanding: usize,
     pub(super) keys: u64,
     pub(super) key_bytes: usize,
+    pub(super) prefix: &'static str,
     pub(super) distribution: Distribution,
     pub(super) value_bytes: usize,
     pub(super) reads: u32,
@@ -54,19 +55,21 @@ impl Settings {
                 args.value_bytes
             )));
         }
-        let shortest = PREFIX.len() + (args.keys - 1).to_string().len();
-        if args.key_bytes < shortest {
+        let digits = (args.keys - 1).to_string().len();
+        let fits = |prefix: &&str| prefix.len() + digits <= args.key_bytes;
+        let Some(prefix) = PREFIXES.into_iter().find(fits) else {
             return Err(Failed::usage(format!(
-                "--key-bytes {} is too small: {} keys named {PREFIX}N need {shortest}",
+                "--key-bytes {} is too small: to number {} keys takes {digits}",
                 args.key_bytes, args.keys
             )));
-        }
+        };
         Ok(Self {
             what: args.what,
             clients: args.clients,
             outstanding: args.outstanding,
             keys: args.keys,
             key_bytes: args.key_bytes,
+            prefix,
             distribution: args.distribution,
             value_bytes: args.value_bytes,
             reads: args.reads,
@@ -185,7 +188,7 @@ mod tests {
             (&format!("put --outstanding {most}"), "--outstanding"),
             (&format!("put --clients {most}"), "--clients"),
             ("append --value-bytes 65537", "--value-bytes 65537 is over 65536"),
-            ("put --key-bytes 9", "--key-bytes 9 is too small: 10000 keys named bench/N need 10"),
+            ("put --key-bytes 3", "--key-bytes 3 is too small: to number 10000 keys takes 4"),
         ] {
             let failed = parsed(words).expect_err(words);
             assert_eq!(failed.exit, crate::cli::output::exit::USAGE, "{words}");

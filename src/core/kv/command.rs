@@ -7,10 +7,12 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 
 use crate::wire::client::{Expect, Op};
+use crate::wire::pack;
+use crate::wire::scan::{Reader, Token};
 
 /// The format that this version writes, and the only one that it reads.
 const FORMAT: u8 = 1;
@@ -134,10 +136,48 @@ impl Command {
     /// Never: writing numbers and bytes into memory cannot fail.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut buffer = Vec::with_capacity(OVERHEAD_BYTES + self.payload_bytes());
-        buffer.push(FORMAT);
-        rmp_serde::encode::write(&mut buffer, self).expect("writes into memory cannot fail");
-        Bytes::from(buffer)
+        let mut out = BytesMut::new();
+        self.encode_to(&mut out)
+    }
+
+    /// The same, as a part of a buffer that holds many of them: one allocation for all.
+    ///
+    /// # Panics
+    /// As [`encode`](Self::encode).
+    #[must_use]
+    pub fn encode_to(&self, out: &mut BytesMut) -> Bytes {
+        out.reserve(OVERHEAD_BYTES + self.payload_bytes());
+        out.put_u8(FORMAT);
+        if !self.write_quickly(out) {
+            let mut writer = (&mut *out).writer();
+            rmp_serde::encode::write(&mut writer, self).expect("writes into memory cannot fail");
+        }
+        out.split().freeze()
+    }
+
+    /// Writes a put or an append without serde, in a fifth of the time, to the same bytes.
+    fn write_quickly(&self, out: &mut BytesMut) -> bool {
+        let Command::Write { session, id, acked, value_bytes, op } = self else { return false };
+        let (name, fields, key, value, flag) = match op {
+            WriteOp::Put { key, value, return_previous } => {
+                ("p", 3, key, value, Some(*return_previous))
+            }
+            WriteOp::Append { key, value } => ("a", 2, key, value, None),
+            WriteOp::Delete { .. } | WriteOp::CompareAndSwap { .. } | WriteOp::Increment { .. } => {
+                return false;
+            }
+        };
+        pack::map(out, 1);
+        pack::text(out, "w");
+        pack::array(out, 5);
+        [session, id, acked, value_bytes].into_iter().for_each(|number| pack::uint(out, *number));
+        pack::map(out, 1);
+        pack::text(out, name);
+        pack::array(out, fields);
+        pack::binary(out, key);
+        pack::binary(out, value);
+        flag.into_iter().for_each(|flag| pack::boolean(out, flag));
+        true
     }
 
     /// Reads what [`encode`](Self::encode) wrote. Keys and values are copied on purpose: a
@@ -151,13 +191,39 @@ impl Command {
         if *format != FORMAT {
             return Err(CommandError::Format(*format));
         }
-        let mut reader = rmp_serde::Deserializer::from_read_ref(body);
+        if let Some(command) = Self::read_quickly(body) {
+            return Ok(command);
+        }
+        let mut rest = body;
+        let mut reader = rmp_serde::Deserializer::new(&mut rest);
         let command = Self::deserialize(&mut reader)
             .map_err(|error| CommandError::Malformed(error.to_string()))?;
-        match IgnoredAny::deserialize(&mut reader) {
-            Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(command),
-            _ => Err(CommandError::Malformed("more than one command".to_owned())),
+        let more = || CommandError::Malformed("more than one command".to_owned());
+        rest.is_empty().then_some(command).ok_or_else(more)
+    }
+
+    /// Reads what [`write_quickly`](Self::write_quickly) writes; nothing else, and no damage.
+    fn read_quickly(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(body);
+        let mut next = || reader.token().ok();
+        if [next()?, next()?, next()?] != [Token::Map(1), Token::Str(b"w"), Token::Array(5)] {
+            return None;
         }
+        let [session, id] = [next()?.uint()?, next()?.uint()?];
+        let [acked, value_bytes] = [next()?.uint()?, next()?.uint()?];
+        let [Token::Map(1), name, fields] = [next()?, next()?, next()?] else { return None };
+        let [Token::Bin(key), Token::Bin(value)] = [next()?, next()?] else { return None };
+        let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        let op = match (name, fields) {
+            (Token::Str(b"p"), Token::Array(3)) => {
+                let Token::Bool(return_previous) = next()? else { return None };
+                WriteOp::Put { key, value, return_previous }
+            }
+            (Token::Str(b"a"), Token::Array(2)) => WriteOp::Append { key, value },
+            (_, _) => return None,
+        };
+        let all = reader.rest().is_empty();
+        all.then_some(Command::Write { session, id, acked, value_bytes, op })
     }
 
     /// The bytes of its keys and values.

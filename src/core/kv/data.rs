@@ -1,13 +1,13 @@
-//! The data: an ordered persistent map of records, and the writes that change it.
+//! The data: records by key, and the writes that change them.
 
 use std::ops::Bound;
 
 use bytes::{Bytes, BytesMut};
-use imbl::OrdMap;
 
 use super::changes::Changes;
 use super::command::WriteOp;
 use super::digest::{self, Tally};
+use super::keyed::Keyed;
 use super::record::{self as stored, KeyRecord};
 use crate::types::Index;
 use crate::wire::client::{ErrorCode, Expect, Failure, KeyValue, OpResult, Success};
@@ -81,14 +81,14 @@ impl Record {
 /// All keys, and the store's revision.
 #[derive(Clone, Debug)]
 pub(super) struct Data {
-    map: OrdMap<Bytes, Record>,
+    map: Keyed<Record>,
     revision: u64,
     tally: Tally,
 }
 
 impl Default for Data {
     fn default() -> Self {
-        Self { map: OrdMap::new(), revision: FIRST_REVISION, tally: Tally::default() }
+        Self { map: Keyed::default(), revision: FIRST_REVISION, tally: Tally::default() }
     }
 }
 
@@ -100,7 +100,7 @@ struct Written {
 }
 
 impl Data {
-    pub(super) fn map(&self) -> &OrdMap<Bytes, Record> {
+    pub(super) fn map(&self) -> &Keyed<Record> {
         &self.map
     }
 
@@ -115,15 +115,19 @@ impl Data {
     /// The tally, counted anew from every entry.
     pub(super) fn recount(&self) -> Tally {
         let mut tally = Tally::default();
-        for (key, record) in &self.map {
+        for (key, record) in self.map.iter() {
             tally.add(record.clone().hashed(key).tally(key));
         }
         tally
     }
 
     /// The records of the keys from there on, in order.
-    pub(super) fn records(&self, from: Bound<Bytes>) -> impl Iterator<Item = stored::Record> + '_ {
-        self.map.range((from, Bound::Unbounded)).map(|(key, record)| stored::Record {
+    pub(super) fn records<'a>(
+        &'a self,
+        from: Bound<&[u8]>,
+    ) -> impl Iterator<Item = stored::Record> + use<'a> {
+        let records = self.map.from(from);
+        records.map(|(key, record)| stored::Record {
             name: stored::key_name(key),
             value: record.encode(),
         })
@@ -156,32 +160,45 @@ impl Data {
         index: Index,
         changes: &mut Changes,
     ) -> OpResult {
-        changes.key(op.key().clone());
         match op {
             WriteOp::Put { key, value, return_previous } => {
-                Ok(self.put(key, value, return_previous, index))
+                Ok(self.put(key, value, return_previous, index, changes))
             }
-            WriteOp::Append { key, value } => self.append(key, &value, value_bytes, index),
+            WriteOp::Append { key, value } => self.append(key, &value, value_bytes, index, changes),
             WriteOp::Delete { key, return_previous } => {
-                Ok(self.delete(&key, return_previous, index))
+                Ok(self.delete(&key, return_previous, index, changes))
             }
             WriteOp::CompareAndSwap { key, expect, value } => {
-                Ok(self.compare_and_swap(key, &expect, value, index))
+                Ok(self.compare_and_swap(key, &expect, value, index, changes))
             }
-            WriteOp::Increment { key, by } => self.increment(key, by, index),
+            WriteOp::Increment { key, by } => self.increment(key, by, index, changes),
         }
     }
 
-    fn put(&mut self, key: Bytes, value: Bytes, return_previous: bool, index: Index) -> Success {
+    fn put(
+        &mut self,
+        key: Bytes,
+        value: Bytes,
+        return_previous: bool,
+        index: Index,
+        changes: &mut Changes,
+    ) -> Success {
         let asked = return_previous.then(|| key.clone());
-        let Ok(written) = self.write(key, |_| Ok::<_, std::convert::Infallible>(value));
+        let Ok(written) = self.write(key, changes, |_| Ok::<_, std::convert::Infallible>(value));
         let previous = asked.map(|key| written.previous.map(|record| record.entry(key)));
         Success::Put { revision: self.revision, index: index.0, previous }
     }
 
-    fn append(&mut self, key: Bytes, tail: &Bytes, limit: u64, index: Index) -> OpResult {
+    fn append(
+        &mut self,
+        key: Bytes,
+        tail: &Bytes,
+        limit: u64,
+        index: Index,
+        changes: &mut Changes,
+    ) -> OpResult {
         let mut length = 0;
-        self.write(key, |record| {
+        self.write(key, changes, |record| {
             let head = record.map_or(&[][..], |record| &record.value);
             length = head.len() as u64 + tail.len() as u64;
             if length > limit {
@@ -198,8 +215,14 @@ impl Data {
         Ok(Success::Append { revision: self.revision, index: index.0, length })
     }
 
-    fn delete(&mut self, key: &Bytes, return_previous: bool, index: Index) -> Success {
-        let removed = self.remove(key);
+    fn delete(
+        &mut self,
+        key: &Bytes,
+        return_previous: bool,
+        index: Index,
+        changes: &mut Changes,
+    ) -> Success {
+        let removed = self.remove(key, changes);
         let deleted = u64::from(removed.is_some());
         let previous = return_previous.then(|| removed.map(|record| record.entry(key.clone())));
         Success::Delete { revision: self.revision, index: index.0, deleted, previous }
@@ -211,9 +234,10 @@ impl Data {
         expect: &Expect,
         value: Option<Bytes>,
         index: Index,
+        changes: &mut Changes,
     ) -> Success {
         let (swapped, entry) = match value {
-            Some(value) => match self.swap(key.clone(), expect, value) {
+            Some(value) => match self.swap(key.clone(), expect, value, changes) {
                 Ok(entry) => (true, Some(entry)),
                 Err(found) => (false, found.map(|record| record.entry(key))),
             },
@@ -222,7 +246,7 @@ impl Data {
                     (false, found.map(|record| record.entry(key)))
                 }
                 _ => {
-                    self.remove(&key);
+                    self.remove(&key, changes);
                     (true, None)
                 }
             },
@@ -236,10 +260,11 @@ impl Data {
         key: Bytes,
         expect: &Expect,
         value: Bytes,
+        changes: &mut Changes,
     ) -> Result<KeyValue, Option<Record>> {
         let named = key.clone();
         let replied = value.clone();
-        let written = self.write(key, |record| {
+        let written = self.write(key, changes, |record| {
             if is_expected(expect, record) || mutant!(FailedSwapWrites) {
                 Ok(value)
             } else {
@@ -256,9 +281,9 @@ impl Data {
         })
     }
 
-    fn increment(&mut self, key: Bytes, by: i64, index: Index) -> OpResult {
+    fn increment(&mut self, key: Bytes, by: i64, index: Index, changes: &mut Changes) -> OpResult {
         let mut number = 0;
-        self.write(key, |record| {
+        self.write(key, changes, |record| {
             let found = record.map_or(Some(0), |record| parse_number(&record.value));
             let found = found.ok_or_else(not_a_number)?;
             number = found.checked_add(by).ok_or_else(|| overflow(found, by))?;
@@ -272,11 +297,13 @@ impl Data {
     fn write<E>(
         &mut self,
         key: Bytes,
+        changes: &mut Changes,
         decide: impl FnOnce(Option<&Record>) -> Result<Bytes, E>,
     ) -> Result<Written, E> {
         let revision = self.revision + 1;
         let written = if let Some(record) = self.map.get_mut(&key) {
             let next = record.rewritten(&key, decide(Some(record))?, revision);
+            changes.key(&key, record.mod_revision);
             self.tally.add(next.tally(&key));
             self.tally.remove(record.tally(&key));
             let (create_revision, version) = (next.create_revision, next.version);
@@ -284,6 +311,7 @@ impl Data {
             Written { previous, create_revision, version }
         } else {
             let record = Record::created(&key, decide(None)?, revision);
+            changes.key(&key, 0);
             self.tally.add(record.tally(&key));
             self.map.insert(key, record);
             Written { previous: None, create_revision: revision, version: 1 }
@@ -293,11 +321,12 @@ impl Data {
     }
 
     /// Removes `key`, and raises the revision if it was there.
-    fn remove(&mut self, key: &Bytes) -> Option<Record> {
-        if mutant!(DeleteOfNothingIsAWrite) && !self.map.contains_key(key) {
+    fn remove(&mut self, key: &Bytes, changes: &mut Changes) -> Option<Record> {
+        if mutant!(DeleteOfNothingIsAWrite) && self.map.get(key).is_none() {
             self.revision += 1;
         }
         let record = self.map.remove(key)?;
+        changes.key(key, record.mod_revision);
         if !mutant!(HashKeepsWhatIsDeleted) {
             self.tally.remove(record.tally(key));
         }

@@ -77,8 +77,8 @@ impl StateMachine {
         if get.revision != 0 {
             return Err(no_history());
         }
-        let found = self.data.map().get_key_value(&get.key);
-        let entry = found.map(|(key, record)| record.entry(key.clone()));
+        let found = self.data.map().get(&get.key);
+        let entry = found.map(|record| record.entry(get.key.clone()));
         Ok(Success::Get { revision: self.revision(), index: self.applied.index.0, entry })
     }
 
@@ -90,14 +90,10 @@ impl StateMachine {
             Some(after) if after >= prefix => Bound::Excluded(after),
             Some(_) | None => Bound::Included(prefix),
         };
-        let found = self
-            .data
-            .map()
-            .range::<_, [u8]>((start, Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(prefix));
+        let found = self.data.map().from(start).take_while(|(key, _)| key.starts_with(prefix));
         let (mut entries, mut bytes, mut more) = (Vec::new(), 0, false);
         for (key, record) in found {
-            let entry = record.entry(key.clone());
+            let entry = record.entry(key.bytes());
             bytes += entry.key.len() + entry.value.len();
             // The first one always fits: whoever pages must get on.
             if entries.len() == page.entries || bytes > page.bytes && !entries.is_empty() {

@@ -15,7 +15,6 @@
 //! meets this.
 
 use std::ops::Bound;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
@@ -23,6 +22,7 @@ use imbl::{OrdMap, OrdSet};
 use super::changes::Changes;
 use super::digest::{self, Tally};
 use super::record::{self, Record, RecordError, SessionRecord};
+use super::replies::{Replies, Reply};
 use crate::types::Index;
 use crate::wire::client::{ErrorCode, Failure, KeyValue, OpResult, Success};
 
@@ -53,18 +53,13 @@ struct Session {
     deadline_ms: u64,
     /// Every id up to this one is forgotten.
     forgotten: u64,
-    /// Shared, because a persistent map moves and copies what it holds.
-    replies: OrdMap<u64, Arc<Reply>>,
+    /// In which period it last changed ([`Changes`]); 0 where that was before a checkpoint.
+    period: u64,
+    replies: Replies,
     /// Of the session's own numbers.
     own: Tally,
     /// Of its replies.
     cached: Tally,
-}
-
-#[derive(Debug)]
-struct Reply {
-    result: OpResult,
-    tally: Tally,
 }
 
 impl Sessions {
@@ -89,8 +84,8 @@ impl Sessions {
         let mut tally = Tally::default();
         for (id, session) in &self.map {
             tally.add(session.own_tally());
-            for (request, reply) in &session.replies {
-                tally.add(reply_tally(*id, *request, &reply.result));
+            for reply in session.replies.iter() {
+                tally.add(reply_tally(*id, reply.id, &reply.result));
             }
         }
         tally
@@ -112,10 +107,9 @@ impl Sessions {
     pub(super) fn replies(&self, after: (u64, u64)) -> impl Iterator<Item = Record> + '_ {
         let (session, id) = after;
         self.map.range(session..).flat_map(move |(of, session)| {
-            let from = if *of == after.0 { Bound::Excluded(id) } else { Bound::Unbounded };
-            let replies = session.replies.range((from, Bound::Unbounded));
-            replies.map(|(id, reply)| Record {
-                name: record::reply_name(*of, *id),
+            let replies = session.replies.after(if *of == after.0 { id } else { 0 });
+            replies.map(|reply| Record {
+                name: record::reply_name(*of, reply.id),
                 value: record::encode_reply(&reply.result),
             })
         })
@@ -128,8 +122,19 @@ impl Sessions {
 
     /// The value of a reply's record, if it is there.
     pub(super) fn reply(&self, session: u64, id: u64) -> Option<Bytes> {
-        let reply = self.map.get(&session)?.replies.get(&id)?;
+        let reply = self.map.get(&session)?.replies.get(id)?;
         Some(record::encode_reply(&reply.result))
+    }
+
+    /// The replies of a session that were kept in that period, as (session, id).
+    pub(super) fn replies_of_period(
+        &self,
+        session: u64,
+        period: u64,
+    ) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let replies = self.map.get(&session).into_iter().flat_map(|of| of.replies.iter());
+        let kept = replies.filter(move |reply| reply.period == period);
+        kept.map(move |reply| (session, reply.id))
     }
 
     /// Sets the cluster clock, of a state that is put together.
@@ -158,7 +163,7 @@ impl Sessions {
         let missing = || RecordError(format!("a reply of session {session}, which is not there"));
         let of = self.map.get_mut(&session).ok_or_else(missing)?;
         self.tally.remove(of.tally());
-        drop(of.cache(id, result));
+        of.cache(id, result, 0);
         self.tally.add(of.tally());
         self.replies += 1;
         Ok(())
@@ -171,12 +176,14 @@ impl Sessions {
         ttl_ms: u64,
         window: u64,
         max_sessions: u64,
+        changes: &mut Changes,
     ) -> OpResult {
         if self.len() >= max_sessions {
             return Err(too_many_sessions(max_sessions));
         }
         let deadline_ms = self.clock_ms.saturating_add(ttl_ms);
-        let session = Session::new(index.0, ttl_ms, window.max(1), deadline_ms);
+        let mut session = Session::new(index.0, ttl_ms, window.max(1), deadline_ms);
+        session.period = changes.session(session.id, session.period);
         self.tally.add(session.tally());
         self.deadlines.insert((deadline_ms, session.id));
         self.map.insert(session.id, session);
@@ -184,8 +191,8 @@ impl Sessions {
     }
 
     /// Moves a session's deadline.
-    pub(super) fn keep_alive(&mut self, session: u64) -> OpResult {
-        let touched = self.with(session, |_| Success::Empty);
+    pub(super) fn keep_alive(&mut self, session: u64, changes: &mut Changes) -> OpResult {
+        let touched = self.with(session, changes, |_, _| Success::Empty);
         touched.ok_or_else(|| session_expired(session))
     }
 
@@ -199,9 +206,11 @@ impl Sessions {
 
     fn gone(&mut self, session: &Session, changes: &mut Changes) {
         self.tally.remove(session.tally());
-        self.replies -= session.replies.len() as u64;
-        changes.session(session.id);
-        session.replies.keys().for_each(|id| changes.reply(session.id, *id));
+        self.replies -= session.replies.len();
+        changes.session(session.id, session.period);
+        for reply in session.replies.iter() {
+            changes.reply_gone(session.id, reply.id, reply.period);
+        }
     }
 
     /// Advances the clock and ends the sessions whose deadline it reaches, in order of
@@ -228,35 +237,42 @@ impl Sessions {
         changes: &mut Changes,
         execute: impl FnOnce(&mut Changes) -> OpResult,
     ) -> OpResult {
-        changes.session(session);
-        let answered = self.with(session, |session| session.once(id, acked, changes, execute));
+        let answered = self
+            .with(session, changes, |session, changes| session.once(id, acked, changes, execute));
         answered.unwrap_or_else(|| Err(session_expired(session)))
     }
 
     /// Lets `act` change a session, moves its deadline, and keeps the tally true.
-    fn with<R>(&mut self, id: u64, act: impl FnOnce(&mut Session) -> R) -> Option<R> {
+    fn with<R>(
+        &mut self,
+        id: u64,
+        changes: &mut Changes,
+        act: impl FnOnce(&mut Session, &mut Changes) -> R,
+    ) -> Option<R> {
         let session = self.map.get_mut(&id)?;
+        session.period = changes.session(id, session.period);
         self.tally.remove(session.tally());
-        let replies = session.replies.len() as u64;
+        let replies = session.replies.len();
         let deadline_ms = self.clock_ms.saturating_add(session.ttl_ms);
         if deadline_ms != session.deadline_ms && !mutant!(SessionsAreNotRenewed) {
             self.deadlines.remove(&(session.deadline_ms, id));
             self.deadlines.insert((deadline_ms, id));
             session.deadline_ms = deadline_ms;
         }
-        let result = act(session);
+        let result = act(session, changes);
         session.own = session.own_tally();
         self.tally.add(session.tally());
-        self.replies = self.replies + session.replies.len() as u64 - replies;
+        self.replies = self.replies + session.replies.len() - replies;
         Some(result)
     }
 }
 
 impl Session {
     fn new(id: u64, ttl_ms: u64, window: u64, deadline_ms: u64) -> Self {
-        let (replies, own, cached) = (OrdMap::new(), Tally::default(), Tally::default());
+        let (replies, own, cached) = (Replies::default(), Tally::default(), Tally::default());
+        let (forgotten, period) = (0, 0);
         let mut session =
-            Self { id, ttl_ms, window, deadline_ms, forgotten: 0, replies, own, cached };
+            Self { id, ttl_ms, window, deadline_ms, forgotten, period, replies, own, cached };
         session.own = session.own_tally();
         session
     }
@@ -297,16 +313,17 @@ impl Session {
         if id <= self.forgotten && !mutant!(ForgottenIdsRunAgain) {
             return Err(stale(id, self.forgotten));
         }
-        let result = match self.replies.get(&id) {
+        let result = match self.replies.get(id) {
             Some(_) if mutant!(DedupIsIgnored) => execute(changes),
+            #[cfg(feature = "mutants")]
             Some(reply) if mutant!(RetryGetsAnothersReply) => {
-                let newest = self.replies.get_max().map_or(reply, |(_, newest)| newest);
-                newest.result.clone()
+                self.replies.last().unwrap_or(reply).result.clone()
             }
             Some(reply) => reply.result.clone(),
             None => {
-                changes.reply(self.id, id);
-                self.cache(id, execute(changes))
+                let result = execute(changes);
+                self.cache(id, result.clone(), changes.reply());
+                result
             }
         };
         let acked = if mutant!(EachIdAcknowledgesThoseBelow) { id } else { acked };
@@ -315,11 +332,10 @@ impl Session {
         result
     }
 
-    fn cache(&mut self, id: u64, result: OpResult) -> OpResult {
+    fn cache(&mut self, id: u64, result: OpResult, period: u64) {
         let tally = reply_tally(self.id, id, &result);
         self.cached.add(tally);
-        self.replies.insert(id, Arc::new(Reply { result: result.clone(), tally }));
-        result
+        self.replies.insert(Reply { id, result, tally, period });
     }
 
     /// Forgets every reply up to and including `mark`.
@@ -328,25 +344,22 @@ impl Session {
             return;
         }
         self.forgotten = mark;
-        while let Some((id, _)) = self.replies.get_min()
-            && *id <= mark
-        {
+        while self.replies.first().is_some_and(|reply| reply.id <= mark) {
             self.forget_smallest(changes);
         }
     }
 
     fn keep_to_window(&mut self, changes: &mut Changes) {
-        while self.replies.len() as u64 > self.window {
+        while self.replies.len() > self.window {
             self.forget_smallest(changes);
         }
     }
 
     fn forget_smallest(&mut self, changes: &mut Changes) {
-        let Some(id) = self.replies.get_min().map(|(id, _)| *id) else { return };
-        let reply = self.replies.remove(&id).expect("the smallest reply is there");
-        changes.reply(self.id, id);
+        let Some(reply) = self.replies.pop_first() else { return };
+        changes.reply_gone(self.id, reply.id, reply.period);
         self.cached.remove(reply.tally);
-        self.forgotten = self.forgotten.max(id);
+        self.forgotten = self.forgotten.max(reply.id);
     }
 }
 

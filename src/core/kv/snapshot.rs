@@ -44,7 +44,8 @@ impl StateMachine {
         self.membership.as_ref()
     }
 
-    /// This point in time. What changed until now is noted in the original only.
+    /// This point in time. What changed until now is noted in the original only, and what is
+    /// changed in the copy, in the copy.
     #[must_use]
     pub fn point_in_time(&self) -> Self {
         Self {
@@ -52,7 +53,7 @@ impl StateMachine {
             membership: self.membership.clone(),
             data: self.data.clone(),
             sessions: self.sessions.clone(),
-            changes: Changes::default(),
+            changes: self.changes.of_copy(self.data.revision()),
         }
     }
 
@@ -63,18 +64,19 @@ impl StateMachine {
     pub fn restored(self, membership: Membership, revision_jump: u64) -> Self {
         let mut data = self.data;
         data.set_revision(data.revision() + revision_jump);
+        let changes = Changes::since(data.revision());
         Self {
             applied: self.applied,
             membership: Some(membership),
             data,
             sessions: Sessions::default(),
-            changes: Changes::default(),
+            changes,
         }
     }
 
     /// What has changed since this was last called.
     pub fn take_changes(&mut self) -> Changes {
-        std::mem::take(&mut self.changes)
+        self.changes.take(self.data.revision())
     }
 
     /// Every record behind that name, in order; all of them behind the empty name.
@@ -83,10 +85,10 @@ impl StateMachine {
         let header = after.is_empty().then(|| self.header_record());
         let from_key = match &place {
             None | Some(Name::Header) => Some(Bound::Unbounded),
-            Some(Name::Key(key)) => Some(Bound::Excluded(key.clone())),
+            Some(Name::Key(key)) => Some(Bound::Excluded(&key[..])),
             Some(Name::Session(_) | Name::Reply(..)) => None,
         };
-        let keys = from_key.into_iter().flat_map(|from| self.data.records(from));
+        let keys = from_key.map(|from| self.data.records(from)).into_iter().flatten();
         let from_session = match &place {
             Some(Name::Session(session)) => Some(Bound::Excluded(*session)),
             Some(Name::Reply(..)) => None,
@@ -282,7 +284,8 @@ impl Builder {
     pub fn finish(self) -> Result<StateMachine, RecordError> {
         let header = self.header.ok_or_else(|| RecordError("there is no header".to_owned()))?;
         let Header { applied, membership, keys, sessions, replies, hash, .. } = header;
-        let (data, changes) = (self.data, Changes::default());
+        let data = self.data;
+        let changes = Changes::since(data.revision());
         let state = StateMachine { applied, membership, data, sessions: self.sessions, changes };
         let there =
             [state.data.map().len() as u64, state.sessions.len(), state.sessions.replies_len()];

@@ -43,7 +43,7 @@ impl StateMachine {
             membership: None,
             data: Data::default(),
             sessions: Sessions::default(),
-            changes: Changes::default(),
+            changes: Changes::since(Data::default().revision()),
         }
     }
 
@@ -77,13 +77,9 @@ impl StateMachine {
     fn execute(&mut self, index: Index, command: Command) -> OpResult {
         match command {
             Command::OpenSession { ttl_ms, window, max_sessions } => {
-                self.changes.session(index.0);
-                self.sessions.open(index, ttl_ms, window, max_sessions)
+                self.sessions.open(index, ttl_ms, window, max_sessions, &mut self.changes)
             }
-            Command::KeepAlive { session } => {
-                self.changes.session(session);
-                self.sessions.keep_alive(session)
-            }
+            Command::KeepAlive { session } => self.sessions.keep_alive(session, &mut self.changes),
             Command::CloseSession { session } => {
                 self.sessions.close(session, &mut self.changes);
                 Ok(Success::Empty)

@@ -21,8 +21,8 @@ pub(super) struct Leader {
     pub(super) progress: BTreeMap<NodeId, Progress>,
     /// The index of this term's no-op; until it is committed, no read is served (rule 6).
     pub(super) term_start: Index,
-    /// Who waits for which entry of this term.
-    pub(super) waiting: BTreeMap<Index, Ticket>,
+    /// Who waits for which entry of this term, in order.
+    pub(super) waiting: VecDeque<(Index, Ticket)>,
     /// Bytes of entries of this term that are not committed.
     pub(super) uncommitted_bytes: usize,
     pub(super) reads: Reads,
@@ -74,7 +74,7 @@ impl Node {
         self.role = Role::Leader(Box::new(Leader {
             progress: progress.collect(),
             term_start: last.next(),
-            waiting: BTreeMap::new(),
+            waiting: VecDeque::new(),
             uncommitted_bytes: 0,
             reads: Reads::default(),
             round: 0,
@@ -117,7 +117,7 @@ impl Node {
             let entry = self.append_own(Payload::Command(command));
             if let Role::Leader(leader) = &mut self.role {
                 leader.uncommitted_bytes += entry.weight();
-                leader.waiting.insert(entry.index, ticket);
+                leader.waiting.push_back((entry.index, ticket));
             }
         }
     }
@@ -344,8 +344,8 @@ impl Node {
             return std::mem::replace(&mut self.kept, later).into_iter().collect();
         }
         let Role::Leader(leader) = &mut self.role else { return vec![] };
-        let later = leader.waiting.split_off(&index.next());
-        std::mem::replace(&mut leader.waiting, later).into_iter().collect()
+        let count = leader.waiting.partition_point(|(waits_for, _)| *waits_for <= index);
+        leader.waiting.drain(..count).collect()
     }
 
     /// Check-quorum, and the disk's part of it (rule 7).
@@ -407,7 +407,7 @@ impl Node {
         let unknown = leader.waiting.len();
         self.note(Note::SteppedDown { term: self.term(), why, unknown });
         let says = if mutant!(LostWritesAreRefused) { Refusal::NoLeader } else { Refusal::Unknown };
-        let writes = leader.waiting.into_values().map(|ticket| (ticket, says));
+        let writes = leader.waiting.into_iter().map(|(_, ticket)| (ticket, says));
         let writes = writes.filter(|_| !mutant!(WaitersAreForgotten));
         self.out.refused.extend(writes.filter(|_| !mutant!(WaiterIsKnownByIndexOnly)));
         let reads = leader.reads.into_tickets().into_iter();

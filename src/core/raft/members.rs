@@ -121,7 +121,7 @@ impl Node {
         leader.uncommitted_bytes += entry.weight();
         match ticket {
             Some(ticket) if joint => leader.change = Some(ticket),
-            Some(ticket) => drop(leader.waiting.insert(entry.index, ticket)),
+            Some(ticket) => leader.waiting.push_back((entry.index, ticket)),
             None => {}
         }
         // With fewer voters, what waits may be on a quorum already (B10.9).

@@ -45,6 +45,19 @@ pub(super) fn decode_first(identity: &Identity, bytes: &[u8]) -> Option<u64> {
     (bytes == encode_first(identity, sequence)).then_some(sequence)
 }
 
+/// What the name of a segment ends with that was trimmed and waits to be used again.
+const SPARE: &str = ".spare";
+
+/// The path of a segment that was trimmed and waits to be used again.
+pub(super) fn spare_path(sequence: u64) -> String {
+    format!("{DIR}/{sequence:020}{SPARE}")
+}
+
+/// Whether that is the file name of one.
+pub(super) fn is_spare(name: &str) -> bool {
+    name.ends_with(SPARE)
+}
+
 /// The sequence number in a segment's file name.
 pub(super) fn sequence_of(name: &str) -> Option<u64> {
     name.strip_suffix(".wal")?.parse().ok()
@@ -94,6 +107,8 @@ pub(super) struct Header {
     /// The last entry before this segment.
     pub(super) base: Position,
     pub(super) hard_state: HardState,
+    /// Whether the file was another segment before, whose bytes lie where none of this one do yet.
+    pub(super) reused: bool,
 }
 
 /// Why a header is not one.
@@ -118,6 +133,7 @@ impl Header {
             self.base.index.0,
             term.0,
             vote.map_or(0, |vote| vote.0),
+            u64::from(self.reused),
         ];
         let mut out = Vec::with_capacity(HEADER);
         out.extend_from_slice(MAGIC);
@@ -149,6 +165,7 @@ impl Header {
             sequence: at(4)?,
             base: Position { term: Term(at(5)?), index: Index(at(6)?) },
             hard_state: HardState { term: Term(at(7)?), vote },
+            reused: at(9)? != 0,
         })
     }
 }

@@ -6,7 +6,7 @@
 //! ```text
 //!  log/00000000000000000001.wal
 //!  ┌────────────┬────────┬────────┬─────┬──────┬────────────────────────┐
-//!  │ header 4096│ record │ record │ ... │ seal │ zeros, preallocated    │
+//!  │ header 4096│ record │ record │ ... │ seal │ zeros, or old bytes    │
 //!  └────────────┴────────┴────────┴─────┴──────┴────────────────────────┘
 //!  record:  length 4 │ kind 1 │ 0 3 │ chain 8 │ synced 8 │ checksum 8 │ payload, padded to 8
 //! ```
@@ -21,6 +21,10 @@
 //! * A segment that is full ends with a *seal*, synced before the next one is made.
 //! * A *reset* says that a snapshot was installed: what was before it does not count, and the
 //!   log goes on behind the snapshot's last entry.
+//! * Behind whatever was written last there is an empty record header, 32 zeros. Behind that are
+//!   more zeros, written in advance so that a sync changes no metadata; or, where the file was
+//!   another segment before and was trimmed, the bytes of that one. They cannot pass for records
+//!   of this one, because the checksums of a segment begin with a seed of its own.
 //! * Once the log has been *trimmed*, the file `log/first` names the first segment. It is
 //!   replaced durably before anything is removed, so a crash between two removals leaves
 //!   segments that do not count, and a missing first segment is noticed.
@@ -45,6 +49,7 @@
 
 mod format;
 mod recover;
+mod segment;
 #[cfg(test)]
 mod tests;
 mod write;

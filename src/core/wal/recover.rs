@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use super::format::{
-    self, BadHeader, HEADER, Header, Kind, Record, decode_entry, decode_hard_state, decode_index,
-    decode_position, decode_record,
+    self, BadHeader, HEADER, Header, Kind, RECORD, Record, decode_entry, decode_hard_state,
+    decode_index, decode_position, decode_record,
 };
 use super::{Options, Recovered, TornTail};
 use crate::fs::Fs;
@@ -21,8 +21,8 @@ pub(super) struct Found {
     pub(super) next_sequence: u64,
     /// All segments, the last one included, oldest first.
     pub(super) segments: Vec<Extent>,
-    /// Segments that a trim was about to remove, oldest first.
-    pub(super) leftovers: Vec<u64>,
+    /// Files that do not count: what a trim was about to remove, and what waited to be used again.
+    pub(super) leftovers: Vec<String>,
 }
 
 /// What is known of a segment without reading it again.
@@ -65,7 +65,7 @@ pub(super) fn recover(fs: &dyn Fs, options: &Options) -> Result<Found, StoreErro
         recovered: Recovered::default(),
         tail: None,
         next_sequence: sequences.last().map_or(first, |last| last + 1),
-        leftovers,
+        leftovers: leftovers.into_iter().map(format::path).chain(spares(fs)?).collect(),
         segments: vec![],
     };
     for (place, sequence) in sequences.iter().enumerate() {
@@ -85,7 +85,7 @@ pub(super) fn recover(fs: &dyn Fs, options: &Options) -> Result<Found, StoreErro
         };
         segment.check_sequel(place == 0, &header, &mut state)?;
         state.cuts_from = None;
-        found.tail = Some(segment.read(&mut state, &mut found.recovered.torn)?);
+        found.tail = Some(segment.read(header.reused, &mut state, &mut found.recovered.torn)?);
         let (base, cuts_from) = (header.base, state.cuts_from);
         found.segments.push(Extent { sequence, base, bytes, cuts_from });
     }
@@ -125,6 +125,13 @@ fn check_numbers(first: u64, leftovers: &[u64], sequences: &[u64]) -> Result<(),
         offset: 0,
         what: "the segment before it is missing".to_owned(),
     })
+}
+
+/// The paths of what waited to be used again.
+fn spares(fs: &dyn Fs) -> Result<Vec<String>, StoreError> {
+    let names = fs.list(format::DIR).map_err(|error| io("list", format::DIR, &error))?;
+    let spares = names.iter().filter(|name| format::is_spare(name));
+    Ok(spares.map(|name| format!("{}/{name}", format::DIR)).collect())
 }
 
 /// The segments' numbers, in order.
@@ -309,7 +316,12 @@ impl Segment {
     }
 
     /// Takes in the records; gives where writing goes on.
-    fn read(&self, state: &mut State, torn: &mut Option<TornTail>) -> Result<Tail, StoreError> {
+    fn read(
+        &self,
+        reused: bool,
+        state: &mut State,
+        torn: &mut Option<TornTail>,
+    ) -> Result<Tail, StoreError> {
         let mut offset = HEADER;
         let mut chain = checksum_of_header(&self.file);
         let mut vouched = 0;
@@ -342,7 +354,11 @@ impl Segment {
             ));
         }
         let dirty = self.file.iter().skip(offset).any(|byte| *byte != 0);
-        if dirty {
+        // In a file that was another segment before, a whole end is followed by one empty header.
+        let whole_end = reused
+            && self.file.iter().skip(offset).take(RECORD).all(|byte| *byte == 0)
+            && self.whole_records(offset).next().is_none();
+        if dirty && !whole_end {
             *torn = Some(TornTail { path: self.path.clone(), offset: offset as u64 });
         }
         Ok(Tail { sequence, sealed: false, vouched, end, chain, length, dirty })

@@ -75,7 +75,7 @@ fn many_appends_share_one_write_and_one_sync_and_nothing_staged_costs_none() {
     assert_eq!(after.syncs - before.0.syncs, 1);
     // The batch, then its sync, then the mark that vouches for it.
     let trace = fs.trace().split_off(before.1);
-    assert!(matches!(trace.as_slice(), [Traced::Write(..), Traced::Sync(_), Traced::Write(_, 32)]));
+    assert!(matches!(trace.as_slice(), [Traced::Write(..), Traced::Sync(_), Traced::Write(_, 64)]));
     wal.sync().unwrap();
     assert_eq!(fs.counts(), after, "nothing staged, nothing synced");
     assert_eq!(wal.syncs(), 2);
@@ -176,7 +176,8 @@ fn a_segment_stays_while_a_later_one_reaches_back_before_its_own_beginning() {
         assert!(found.base.index.0 <= through);
         assert_eq!(found.entries.len() as u64, 40 - found.base.index.0);
     }
-    assert!(names(&fs).len() <= 2, "{:?}", names(&fs));
+    let segments = names(&fs).iter().filter(|name| name.ends_with("wal")).count();
+    assert_eq!(segments, 1, "{:?}", names(&fs));
 }
 
 #[test]
@@ -314,6 +315,58 @@ fn any_flipped_byte_is_found_and_never_shortens_what_was_synced() {
                 }
             }
         }
+    }
+}
+
+/// A log whose last segment was another one before, and has that one's records behind its own.
+fn reusing_log() -> (MemoryFs, Vec<Entry>) {
+    let fs = MemoryFs::default();
+    let mut wal = long_log(&fs, 30);
+    wal.trim(Index(28)).unwrap();
+    let (mut index, before) = (wal.last_index().0, names(&fs));
+    while names(&fs) == before {
+        index += 1;
+        wal.append(&[entry(index, 30, 200)]).unwrap();
+        wal.sync().unwrap();
+    }
+    let (_, found) = open(&fs.copy(), 5_000).unwrap();
+    assert_eq!(found.torn, None, "old bytes are no torn tail");
+    let last = format!("log/{}", names(&fs).iter().rfind(|name| name.ends_with("wal")).unwrap());
+    let file = fs.contents(&last).unwrap();
+    assert!(format::Header::decode(&file).unwrap().reused, "{:?}", names(&fs));
+    assert!(file.iter().skip(4_600).any(|byte| *byte != 0), "no old bytes behind its own");
+    (fs, found.entries)
+}
+
+#[test]
+fn any_flipped_byte_of_a_reused_segment_is_found_and_never_shortens_what_was_synced() {
+    let (fs, all) = reusing_log();
+    for name in names(&fs) {
+        let path = format!("log/{name}");
+        for offset in 0..fs.contents(&path).unwrap().len() {
+            let copy = fs.copy();
+            copy.flip(&path, offset, 0x40);
+            match open(&copy, 5_000) {
+                Ok((_, found)) => assert_eq!(found.entries, all, "{path} at {offset}"),
+                Err(StoreError::Damaged { .. } | StoreError::Foreign { .. }) => {}
+                Err(other) => panic!("{path} at {offset}: {other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reused_segment_is_gone_on_with_after_any_crash() {
+    for mask in 0..64 {
+        let (fs, all) = reusing_log();
+        fs.crash(Crash::Subset(mask));
+        let (mut wal, found) = open(&fs, 5_000).unwrap();
+        assert_eq!(found.entries, all);
+        let next = wal.last_index().0 + 1;
+        wal.append(&[entry(next, 31, 7)]).unwrap();
+        wal.sync().unwrap();
+        fs.crash(Crash::SyncedOnly);
+        assert_eq!(open(&fs, 5_000).unwrap().1.entries.last(), Some(&entry(next, 31, 7)));
     }
 }
 

@@ -7,9 +7,10 @@ use super::format::{
     self, HEADER, Header, Kind, encode_entry, encode_hard_state, encode_position, encode_record,
     record_size,
 };
-use super::recover::{Extent, Found, Tail, checksum_of_header, io, recover};
+use super::recover::{Extent, Found, io, recover};
+use super::segment::{Segment, Spare};
 use super::{Options, Recovered};
-use crate::fs::{File, Fs};
+use crate::fs::Fs;
 use crate::store::{LogStore, StoreError};
 use crate::types::{Entry, HardState, Index, Position};
 
@@ -32,6 +33,8 @@ pub struct Wal {
     staged: Staged,
     /// Kept for its room.
     out: Vec<u8>,
+    /// A segment that was trimmed, to be used again.
+    spare: Option<Spare>,
     failed: Option<StoreError>,
 }
 
@@ -46,25 +49,6 @@ struct Staged {
     before: Option<(Position, HardState)>,
     /// The lowest truncation among them.
     cuts_from: Option<Index>,
-}
-
-/// The segment that is written.
-struct Segment {
-    sequence: u64,
-    /// The last entry before it.
-    base: Position,
-    /// The lowest truncation in it.
-    cuts_from: Option<Index>,
-    path: String,
-    file: Box<dyn File>,
-    /// Where the next record goes, and what it is chained to.
-    end: u64,
-    chain: u64,
-    /// Durable up to here.
-    synced: u64,
-    /// The file's length: zeros from `end` on.
-    length: u64,
-    seed: u64,
 }
 
 impl Wal {
@@ -89,7 +73,7 @@ impl Wal {
             }
             None => {
                 let header = header(&options, next_sequence, last, recovered.hard_state);
-                (Segment::create(&*fs, &options, &header)?, next_sequence + 1)
+                (Segment::create(&*fs, &options, &header, None)?, next_sequence + 1)
             }
         };
         let mut wal = Self {
@@ -105,12 +89,13 @@ impl Wal {
             terms: vec![],
             staged: Staged::default(),
             out: vec![],
+            spare: None,
             failed: None,
         };
         for entry in &recovered.entries {
             wal.went_on(entry.position());
         }
-        leftovers.into_iter().try_for_each(|sequence| wal.remove(sequence))?;
+        leftovers.iter().try_for_each(|path| wal.remove(path))?;
         Ok((wal, recovered))
     }
 
@@ -137,7 +122,7 @@ impl Wal {
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
-        let room = self.segment.end + (self.staged.size + record_size(0)) as u64;
+        let room = self.segment.end + (self.staged.size + 2 * record_size(0)) as u64;
         if room > self.options.segment_bytes && self.segment.end > HEADER as u64 {
             self.roll()?;
         }
@@ -169,7 +154,7 @@ impl Wal {
         let mut seal = Vec::new();
         let Segment { chain, synced, seed, .. } = self.segment;
         let chain = encode_record(&mut seal, Kind::Seal, &[], chain, synced, seed);
-        self.segment.write(&seal, chain)?;
+        self.segment.write(&mut seal, chain)?;
         if !mutant!(WalSealIsNotSynced) {
             self.segment.sync()?;
         }
@@ -179,7 +164,8 @@ impl Wal {
         let vote = hard_state.vote.filter(|_| !mutant!(WalHeaderForgetsTheVote));
         let hard_state = HardState { vote, ..hard_state };
         let header = header(&self.options, self.next_sequence, last, hard_state);
-        let next = Segment::create(&*self.fs, &self.options, &header)?;
+        let spare = self.spare.take();
+        let next = Segment::create(&*self.fs, &self.options, &header, spare.as_ref())?;
         let full = std::mem::replace(&mut self.segment, next);
         self.sealed.push_back(full.extent());
         self.next_sequence += 1;
@@ -209,7 +195,7 @@ impl Wal {
         let gone: Vec<Extent> = self.sealed.drain(..keep).collect();
         let first = self.sealed.front().copied().unwrap_or(current);
         self.name_first(first.sequence)?;
-        gone.iter().try_for_each(|extent| self.remove(extent.sequence))?;
+        gone.iter().try_for_each(|extent| self.let_go(extent))?;
         if first.base.index > self.base.index {
             self.base = first.base;
             let older = self.terms.iter().filter(|run| run.index <= first.base.index).count();
@@ -233,9 +219,23 @@ impl Wal {
         self.fs.sync_dir(format::DIR).map_err(failed)
     }
 
-    fn remove(&self, sequence: u64) -> Result<(), StoreError> {
-        let path = format::path(sequence);
-        self.fs.remove(&path).map_err(|error| io("remove", &path, &error))
+    /// A segment that does not count any more: one file is kept to become the next segment. It
+    /// need not be filled with zeros, and its blocks are there, in the kernel's memory as a rule.
+    fn let_go(&mut self, extent: &Extent) -> Result<(), StoreError> {
+        let path = format::path(extent.sequence);
+        if self.spare.is_some() || extent.bytes > 2 * self.options.segment_bytes {
+            return self.remove(&path);
+        }
+        let spare = format::spare_path(extent.sequence);
+        self.fs.rename(&path, &spare).map_err(|error| io("rename", &path, &error))?;
+        // What is written into it is found by its name, so that is durable first.
+        self.fs.sync_dir(format::DIR).map_err(|error| io("rename", &path, &error))?;
+        self.spare = Some(Spare { path: spare, bytes: extent.bytes });
+        Ok(())
+    }
+
+    fn remove(&self, path: &str) -> Result<(), StoreError> {
+        self.fs.remove(path).map_err(|error| io("remove", path, &error))
     }
 
     fn term_at(&self, index: Index) -> Position {
@@ -245,129 +245,7 @@ impl Wal {
 }
 
 fn header(options: &Options, sequence: u64, base: Position, hard_state: HardState) -> Header {
-    Header { identity: options.identity, sequence, base, hard_state }
-}
-
-impl Segment {
-    /// Makes a segment: its header and its first zeros are durable before it is used, and so is
-    /// its name.
-    fn create(fs: &dyn Fs, options: &Options, header: &Header) -> Result<Self, StoreError> {
-        let path = format::path(header.sequence);
-        let failed = |error: std::io::Error| io("create", &path, &error);
-        let mut file = fs.open(&path, true).map_err(failed)?;
-        // A file whose making was cut short may hold anything.
-        file.set_len(0).map_err(failed)?;
-        let bytes = header.encode();
-        let length = options.preallocate_bytes.max(HEADER as u64);
-        let mut first = vec![0; usize::try_from(length).unwrap_or(HEADER)];
-        if let Some(start) = first.get_mut(..HEADER) {
-            start.copy_from_slice(&bytes);
-        }
-        file.write_at(0, &first).map_err(failed)?;
-        file.sync().map_err(failed)?;
-        if !mutant!(WalSegmentNameIsNotSynced) {
-            fs.sync_dir(format::DIR).map_err(failed)?;
-        }
-        let (end, chain) = (HEADER as u64, checksum_of_header(&bytes));
-        let seed = format::seed(&options.identity, header.sequence);
-        let (sequence, base) = (header.sequence, header.base);
-        Ok(Self {
-            sequence,
-            base,
-            cuts_from: None,
-            path,
-            file,
-            end,
-            chain,
-            synced: end,
-            length,
-            seed,
-        })
-    }
-
-    fn extent(&self) -> Extent {
-        let Self { sequence, base, cuts_from, length: bytes, .. } = *self;
-        Extent { sequence, base, bytes, cuts_from }
-    }
-
-    fn cuts(&mut self, from: Index) {
-        self.cuts_from = Some(self.cuts_from.map_or(from, |lowest| lowest.min(from)));
-    }
-
-    /// Makes the last segment durable as it was read, and goes on with it unless it is sealed.
-    ///
-    /// A torn tail is cleared, so that no later crash can bring a part of it back. What no
-    /// record vouches for is written again: it may be in the kernel's memory only, and after a
-    /// sync that failed the kernel takes it for written, so that syncing again does nothing.
-    fn reopen(
-        fs: &dyn Fs,
-        options: &Options,
-        tail: &Tail,
-        extent: &Extent,
-    ) -> Result<Option<Self>, StoreError> {
-        let path = format::path(tail.sequence);
-        let failed = |error: std::io::Error| io("open", &path, &error);
-        let mut file = fs.open(&path, false).map_err(failed)?;
-        let mut length = tail.length;
-        if tail.dirty && !mutant!(WalOldTailComesBack) {
-            file.set_len(tail.end).map_err(failed)?;
-            length = tail.end;
-        }
-        if !mutant!(WalTrustsWhatItReads) {
-            let unsure = usize::try_from(tail.end - tail.vouched).unwrap_or(usize::MAX);
-            let mut bytes = vec![0; unsure];
-            let read = file.read_at(tail.vouched, &mut bytes).map_err(failed)?;
-            assert!(read == unsure, "{path} is shorter than it was a moment ago");
-            file.write_at(tail.vouched, &bytes).map_err(failed)?;
-            file.sync().map_err(failed)?;
-        }
-        fs.sync_dir(format::DIR).map_err(failed)?;
-        let seed = format::seed(&options.identity, tail.sequence);
-        let (end, chain) = (tail.end, tail.chain);
-        let Extent { sequence, base, cuts_from, .. } = *extent;
-        let segment =
-            Self { sequence, base, cuts_from, path, file, end, chain, synced: end, length, seed };
-        Ok((!tail.sealed).then_some(segment))
-    }
-
-    /// Makes room for `bytes` more, in steps of zeros.
-    fn grow(&mut self, bytes: u64, step: u64) -> Result<(), StoreError> {
-        let wanted = self.end + bytes + record_size(0) as u64;
-        if wanted <= self.length {
-            return Ok(());
-        }
-        let new = wanted.next_multiple_of(step.max(4_096));
-        let zeros = vec![0; usize::try_from(new - self.length).unwrap_or(0)];
-        let written = self.file.write_at(self.length, &zeros);
-        written.map_err(|error| io("write", &self.path, &error))?;
-        self.length = new;
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8], chain: u64) -> Result<(), StoreError> {
-        let written = self.file.write_at(self.end, bytes);
-        written.map_err(|error| io("write", &self.path, &error))?;
-        self.end += bytes.len() as u64;
-        self.length = self.length.max(self.end);
-        self.chain = chain;
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), StoreError> {
-        if !mutant!(WalDoesNotSync) {
-            self.file.sync().map_err(|error| io("sync", &self.path, &error))?;
-        }
-        self.synced = self.end;
-        Ok(())
-    }
-
-    /// Vouches for what was just synced.
-    fn mark(&mut self) -> Result<(), StoreError> {
-        let mut mark = Vec::new();
-        let (chain, synced) = (self.chain, self.synced);
-        let chain = encode_record(&mut mark, Kind::Mark, &[], chain, synced, self.seed);
-        self.write(&mark, chain)
-    }
+    Header { identity: options.identity, sequence, base, hard_state, reused: false }
 }
 
 impl LogStore for Wal {
@@ -445,7 +323,8 @@ impl LogStore for Wal {
     }
 
     fn bytes(&self) -> u64 {
-        self.sealed.iter().map(|extent| extent.bytes).sum::<u64>() + self.segment.length
+        let spare = self.spare.as_ref().map_or(0, |spare| spare.bytes);
+        self.sealed.iter().map(|extent| extent.bytes).sum::<u64>() + self.segment.length + spare
     }
 
     fn syncs(&self) -> u64 {

@@ -17,7 +17,7 @@ mod replies;
 
 pub use admin::Admin;
 pub use decode::{Decoded, Malformed, Requests};
-pub use encode::{encode_reply, encode_request, encode_result};
+pub use encode::{encode_answer, encode_reply, encode_request, encode_result};
 pub use replies::{RawReply, Replies, decode_success};
 
 /// The sub-protocol's path on the client address.

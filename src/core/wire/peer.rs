@@ -25,6 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::append;
 use crate::raft::Message;
 use crate::types::{Index, NodeId, Position};
 
@@ -225,14 +226,20 @@ pub(crate) const SEAL_BYTES: usize = 8;
 
 /// Adds a value and its seal.
 fn seal_value<T: Serialize>(out: &mut BytesMut, value: &T) {
+    seal(out, |out| {
+        let mut writer = out.writer();
+        rmp_serde::encode::write(&mut writer, value).expect("writing to memory cannot fail");
+    });
+}
+
+/// Adds what is written, and its seal.
+fn seal(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
     let start = out.len();
     out.put_bytes(0, SEAL_BYTES);
-    let mut writer = (&mut *out).writer();
-    rmp_serde::encode::write(&mut writer, value).expect("writing to memory cannot fail");
-    let mut sealed = out.split_off(start);
+    write(out);
+    let sealed = out.get_mut(start..).unwrap_or_default();
     let (seal, body) = sealed.split_at_mut(SEAL_BYTES);
     seal.copy_from_slice(&seal_of(body));
-    out.unsplit(sealed);
 }
 
 /// The seal of a value's bytes.
@@ -243,26 +250,31 @@ pub(crate) fn seal_of(body: &[u8]) -> [u8; SEAL_BYTES] {
     ((u64::from(length) << 32) | u64::from(sum)).to_be_bytes()
 }
 
-/// The first value behind its seal, and what follows it.
-fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), String> {
+/// The bytes of the first value behind its seal, and what follows it.
+fn unseal(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let (seal, rest) =
         bytes.split_first_chunk::<SEAL_BYTES>().ok_or("a message that is cut short")?;
     let length = u64::from_be_bytes(*seal) >> 32;
     let length = usize::try_from(length).map_err(|error| error.to_string())?;
-    let (mut body, rest) = rest.split_at_checked(length).ok_or("a message that is cut short")?;
+    let (body, rest) = rest.split_at_checked(length).ok_or("a message that is cut short")?;
     if seal_of(body) != *seal {
         return Err("a message was damaged on its way: its checksum is wrong".to_owned());
     }
+    Ok((body, rest))
+}
+
+/// The one value in these bytes.
+fn value<T: DeserializeOwned>(mut body: &[u8]) -> Result<T, String> {
     let mut deserializer = rmp_serde::Deserializer::new(&mut body);
     deserializer.set_max_depth(16);
     let value = T::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
-    if body.is_empty() { Ok((value, rest)) } else { Err("bytes behind a message".to_owned()) }
+    if body.is_empty() { Ok(value) } else { Err("bytes behind a message".to_owned()) }
 }
 
 /// The one value that a websocket message holds.
 fn only<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     match unseal(bytes)? {
-        (value, []) => Ok(value),
+        (body, []) => value(body),
         (_, _) => Err("bytes behind a message".to_owned()),
     }
 }
@@ -291,7 +303,12 @@ pub fn decode_handshake(bytes: &[u8]) -> Result<Handshake, String> {
 /// # Panics
 /// When the message has 4 GiB, which no limit allows.
 pub fn encode_message(out: &mut BytesMut, message: &Message) {
-    seal_value(out, message);
+    seal(out, |out| {
+        if !append::write(out, message) {
+            let mut writer = out.writer();
+            rmp_serde::encode::write(&mut writer, message).expect("writing to memory cannot fail");
+        }
+    });
 }
 
 /// The messages of Raft in a websocket message.
@@ -302,8 +319,8 @@ pub fn decode_messages(frame: &[u8]) -> Result<Vec<Message>, String> {
     let mut rest = frame;
     let mut messages = Vec::new();
     while !rest.is_empty() {
-        let (message, behind) = unseal(rest)?;
-        messages.push(message);
+        let (body, behind) = unseal(rest)?;
+        messages.push(append::read(body).map_or_else(|| value(body), Ok)?);
         rest = behind;
     }
     Ok(messages)

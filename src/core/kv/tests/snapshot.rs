@@ -22,7 +22,7 @@ fn built(stored: &Stored) -> StateMachine {
 
 /// What a checkpoint does with changes.
 fn update(stored: &mut Stored, state: &StateMachine, changes: Changes) {
-    for name in changes.names() {
+    for name in changes.names(state) {
         match state.record(&name) {
             Some(record) => drop(stored.insert(name, record.value)),
             None => drop(stored.remove(&name)),
@@ -59,14 +59,21 @@ proptest! {
     }
 
     #[test]
-    fn changes_are_all_that_changed(logs in prop::collection::vec(any_log(), 1..5)) {
+    fn changes_are_all_that_changed(
+        logs in prop::collection::vec((any_log(), 0..3u8), 1..5),
+    ) {
         let mut replica = Replica::default();
         let mut kept = Stored::new();
-        for log in logs {
+        for (log, goes_on_as) in logs {
             log.iter().for_each(|command| drop(replica.apply(command)));
             let changes = replica.state.take_changes();
             update(&mut kept, &replica.state.point_in_time(), changes);
             prop_assert_eq!(&kept, &stored(&replica.state));
+            match goes_on_as {
+                0 => replica = Replica { state: built(&kept) },
+                1 => replica = Replica { state: replica.state.point_in_time() },
+                _ => {}
+            }
         }
         prop_assert_eq!(built(&kept).hash(), replica.state.hash());
     }

@@ -15,18 +15,29 @@ use crate::wire::pack;
 #[must_use]
 pub fn encode_result(result: &OpResult) -> Bytes {
     let mut out = BytesMut::with_capacity(64);
-    pack::map(&mut out, 1);
+    put_result(&mut out, result);
+    out.freeze()
+}
+
+fn put_result(out: &mut BytesMut, result: &OpResult) {
+    pack::map(out, 1);
     match result {
         Ok(success) => {
-            pack::text(&mut out, "ok");
-            put_success(&mut out, success);
+            pack::text(out, "ok");
+            put_success(out, success);
         }
         Err(failure) => {
-            pack::text(&mut out, "error");
-            put_failure(&mut out, failure);
+            pack::text(out, "error");
+            put_failure(out, failure);
         }
     }
-    out.freeze()
+}
+
+/// Adds the reply `[id, result]`, straight from the result.
+pub fn encode_answer(out: &mut BytesMut, id: u64, result: &OpResult) {
+    pack::array(out, 2);
+    pack::uint(out, id);
+    put_result(out, result);
 }
 
 /// Adds the reply `[id, result]`; `result` is what [`encode_result`] gave.

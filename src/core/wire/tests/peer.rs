@@ -124,6 +124,34 @@ fn handshake() -> impl Strategy<Value = Handshake> {
     ]
 }
 
+/// The bytes of a message as serde derives them, which is what the wire bears.
+fn derived(message: &Message) -> Vec<u8> {
+    rmp_serde::to_vec(message).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_by_hand_is_what_serde_writes(message in message()) {
+        prop_assert_eq!(&frame_of(std::slice::from_ref(&message))[SEAL_BYTES..], derived(&message));
+    }
+
+    /// Whatever is done to it, a message is what serde takes it for, or refused as serde does.
+    #[test]
+    fn what_is_read_by_hand_is_what_serde_reads(
+        bytes in damaged(message().prop_map(|message| derived(&message))),
+    ) {
+        let expected: Option<Message> = {
+            let mut rest = bytes.as_slice();
+            let mut reader = rmp_serde::Deserializer::new(&mut rest);
+            reader.set_max_depth(16);
+            let read = serde::Deserialize::deserialize(&mut reader).ok();
+            read.filter(|_| rest.is_empty())
+        };
+        let read = decode_messages(&sealed(&bytes)).ok();
+        prop_assert_eq!(read, expected.map(|message| vec![message]));
+    }
+}
+
 fn frame_of(messages: &[Message]) -> Vec<u8> {
     let mut frame = BytesMut::new();
     for message in messages {

@@ -207,6 +207,9 @@ proptest! {
         for result in [Ok(success), Err(failure)] {
             let mut out = BytesMut::new();
             encode_reply(&mut out, 7, &encode_result(&result));
+            let mut straight = BytesMut::new();
+            encode_answer(&mut straight, 7, &result);
+            prop_assert_eq!(&straight, &out);
             for (at, byte) in &changes {
                 let at = at.index(out.len());
                 out[at] = *byte;

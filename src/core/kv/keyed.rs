@@ -1,0 +1,326 @@
+//! Values by key, in order, with points in time for nothing, and found without a search.
+//!
+//! A tree of keys answers a look-up with a dozen comparisons, each in another place of memory:
+//! that was a fifth of all that a put costs. So the values are in numbered slots of a persistent
+//! vector. Of those who know a key's slot,
+//!
+//! * the *order*, a persistent tree, is asked where order matters, and in points in time. It
+//!   changes only when a key comes or goes;
+//! * the *index*, a hash table, is asked for the rest. Points in time have none. It is in
+//!   [`SHARDS`] parts, because a table that grows moves all that it holds at once: with ten million
+//!   keys in one, applying would pause for a second.
+//!
+//! The index hashes with the process's own random keys, so that nobody can choose keys that meet
+//! in it. Nothing of that shows: what is in order comes from the tree.
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::{Bound, Deref};
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+use imbl::{OrdMap, Vector};
+
+/// The parts of the index.
+const SHARDS: usize = 256;
+
+/// A slot's number.
+type Slot = u32;
+
+/// A key. A short one lies in the slot itself, where it is compared without going elsewhere.
+#[derive(Clone, Debug)]
+pub(super) enum Key {
+    Short(u8, [u8; SHORT]),
+    Long(Bytes),
+}
+
+/// What fits into the size of a [`Bytes`].
+const SHORT: usize = 30;
+
+impl Key {
+    fn of(key: Bytes) -> Self {
+        let mut short = [0; SHORT];
+        match (u8::try_from(key.len()), short.get_mut(..key.len())) {
+            (Ok(length), Some(place)) => {
+                place.copy_from_slice(&key);
+                Key::Short(length, short)
+            }
+            (_, _) => Key::Long(key),
+        }
+    }
+
+    /// The key as bytes of its own.
+    pub(super) fn bytes(&self) -> Bytes {
+        match self {
+            Key::Short(..) => Bytes::copy_from_slice(self),
+            Key::Long(key) => key.clone(),
+        }
+    }
+}
+
+impl Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Key::Short(length, short) => short.get(..usize::from(*length)).unwrap_or_default(),
+            Key::Long(key) => key,
+        }
+    }
+}
+
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+/// Values by key.
+#[derive(Debug)]
+pub(super) struct Keyed<V: Clone> {
+    order: OrdMap<Key, Slot>,
+    /// `None`: nobody's, to be used again.
+    slots: Vector<Option<(Key, V)>>,
+    /// What only the original has, and a copy that is changed makes anew.
+    own: Option<Own>,
+}
+
+/// The index, and which slots are nobody's.
+#[derive(Debug)]
+struct Own {
+    hasher: RandomState,
+    shards: Vec<HashTable<Slot>>,
+    free: Vec<Slot>,
+}
+
+impl<V: Clone> Clone for Keyed<V> {
+    /// A point in time: a handful of reference counts.
+    fn clone(&self) -> Self {
+        Self { order: self.order.clone(), slots: self.slots.clone(), own: None }
+    }
+}
+
+impl<V: Clone> Default for Keyed<V> {
+    fn default() -> Self {
+        Self { order: OrdMap::new(), slots: Vector::new(), own: None }
+    }
+}
+
+impl<V: Clone> Keyed<V> {
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<&V> {
+        let slot = match &self.own {
+            Some(own) => own.find(key, &self.slots)?,
+            None => *self.order.get(key)?,
+        };
+        self.at(slot).map(|(_, value)| value)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
+        self.own();
+        let slot = self.own.as_ref()?.find(key, &self.slots)?;
+        let (_, value) = self.slots.get_mut(place(slot))?.as_mut()?;
+        Some(value)
+    }
+
+    /// Puts a key in that is not there.
+    pub(super) fn insert(&mut self, key: Bytes, value: V) {
+        let key = Key::of(key);
+        let slot = match self.own().free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push_back(None);
+                Slot::try_from(self.slots.len() - 1).expect("memory ends before 2^32 keys")
+            }
+        };
+        self.order.insert(key.clone(), slot);
+        if let Some(own) = &mut self.own {
+            own.insert(&key, slot, &self.slots);
+        }
+        self.slots.set(place(slot), Some((key, value)));
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) -> Option<V> {
+        self.own();
+        let own = self.own.as_mut()?;
+        let slot = own.remove(key, &self.slots)?;
+        self.order.remove(key);
+        let (_, value) = self.slots.set(place(slot), None)?;
+        Some(value)
+    }
+
+    /// All of them, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &V)> {
+        self.order.iter().filter_map(|(_, slot)| self.at(*slot))
+    }
+
+    /// Those behind a key, or from it on, in order.
+    pub(super) fn from<'a>(
+        &'a self,
+        start: Bound<&[u8]>,
+    ) -> impl Iterator<Item = (&'a Key, &'a V)> + use<'a, V> {
+        let range = self.order.range::<_, [u8]>((start, Bound::Unbounded));
+        range.filter_map(|(_, slot)| self.at(*slot))
+    }
+
+    fn at(&self, slot: Slot) -> Option<(&Key, &V)> {
+        self.slots.get(place(slot))?.as_ref().map(|(key, value)| (key, value))
+    }
+
+    fn own(&mut self) -> &mut Own {
+        let Self { slots, own, .. } = self;
+        own.get_or_insert_with(|| Own::of(slots))
+    }
+}
+
+fn place(slot: Slot) -> usize {
+    slot as usize
+}
+
+impl Own {
+    fn of<V: Clone>(slots: &Vector<Option<(Key, V)>>) -> Self {
+        let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
+        let mut own = Self { hasher: RandomState::new(), shards, free: Vec::new() };
+        for (slot, there) in (0..).zip(slots) {
+            match there {
+                Some((key, _)) => own.insert(key, slot, slots),
+                None => own.free.push(slot),
+            }
+        }
+        own
+    }
+
+    /// A key's hash, and the part of the index that it belongs to.
+    fn hash(&self, key: &[u8]) -> (u64, usize) {
+        let hash = self.hasher.hash_one(key);
+        // A table itself looks at the highest and the lowest bits.
+        (hash, usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or(0))
+    }
+
+    fn find<V: Clone>(&self, key: &[u8], slots: &Vector<Option<(Key, V)>>) -> Option<Slot> {
+        let (hash, shard) = self.hash(key);
+        self.shards.get(shard)?.find(hash, |slot| is_at(key, *slot, slots)).copied()
+    }
+
+    fn insert<V: Clone>(&mut self, key: &[u8], slot: Slot, slots: &Vector<Option<(Key, V)>>) {
+        let (hash, shard) = self.hash(key);
+        let Self { hasher, shards, .. } = self;
+        let again = |slot: &Slot| match slots.get(place(*slot)) {
+            Some(Some((key, _))) => hasher.hash_one(&key[..]),
+            Some(None) | None => 0,
+        };
+        if let Some(shard) = shards.get_mut(shard) {
+            shard.insert_unique(hash, slot, again);
+        }
+    }
+
+    /// Takes a key out; its slot is free.
+    fn remove<V: Clone>(&mut self, key: &[u8], slots: &Vector<Option<(Key, V)>>) -> Option<Slot> {
+        let (hash, shard) = self.hash(key);
+        let shard = self.shards.get_mut(shard)?;
+        let found = shard.find_entry(hash, |slot| is_at(key, *slot, slots)).ok()?;
+        let (slot, _) = found.remove();
+        self.free.push(slot);
+        Some(slot)
+    }
+}
+
+fn is_at<V: Clone>(key: &[u8], slot: Slot, slots: &Vector<Option<(Key, V)>>) -> bool {
+    matches!(slots.get(place(slot)), Some(Some((there, _))) if **there == *key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Model = BTreeMap<Bytes, u64>;
+
+    fn check(keyed: &Keyed<u64>, model: &Model, from: &Bytes) {
+        assert_eq!(keyed.len(), model.len());
+        let bytes = |(key, value): (&Key, &u64)| (key.bytes(), *value);
+        let model_bytes = |(key, value): (&Bytes, &u64)| (key.clone(), *value);
+        assert!(keyed.iter().map(bytes).eq(model.iter().map(model_bytes)));
+        let behind = model.range((Bound::Excluded(from.clone()), Bound::Unbounded));
+        assert!(keyed.from(Bound::Excluded(from)).map(bytes).eq(behind.map(model_bytes)));
+        assert_eq!(keyed.get(from), model.get(from));
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_map_and_so_do_its_points_in_time(
+            ops in prop::collection::vec((0..4u8, 0..40u64), 0..300),
+        ) {
+            let (mut keyed, mut model) = (Keyed::default(), Model::new());
+            let mut before = (keyed.clone(), model.clone());
+            for (step, (what, number)) in ops.into_iter().enumerate() {
+                // Short ones and long ones, of the longest short length, too.
+                let length = usize::try_from(28 + number % 5).unwrap();
+                let key = Bytes::from(format!("{number:0length$}"));
+                let value = step as u64;
+                match (what, model.contains_key(&key)) {
+                    (0, _) => {
+                        prop_assert_eq!(keyed.remove(&key), model.remove(&key));
+                    }
+                    (1, _) => before = (keyed.clone(), model.clone()),
+                    (_, true) => {
+                        *keyed.get_mut(&key).unwrap() = value;
+                        model.insert(key.clone(), value);
+                    }
+                    (_, false) => {
+                        prop_assert!(keyed.get_mut(&key).is_none());
+                        keyed.insert(key.clone(), value);
+                        model.insert(key.clone(), value);
+                    }
+                }
+                check(&keyed, &model, &key);
+                check(&before.0, &before.1, &key);
+                // A copy goes on by itself.
+                if what == 3 && number == 0 {
+                    keyed = keyed.clone();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_is_used_again() {
+        let mut keyed = Keyed::default();
+        for round in 0..10u64 {
+            for key in ["a", "b", "c"] {
+                keyed.insert(Bytes::from(format!("{key}{round}")), round);
+            }
+            for key in ["c", "a", "b"] {
+                assert_eq!(keyed.remove(format!("{key}{round}").as_bytes()), Some(round));
+            }
+        }
+        assert_eq!((keyed.len(), keyed.slots.len()), (0, 3));
+    }
+}
