@@ -42,7 +42,7 @@ pub struct Acceptor {
     pub complained: Arc<Mutex<Option<(String, Instant)>>>,
 }
 
-const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
+const HANDSHAKE_TIME: Duration = Duration::from_secs(4);
 /// How often a silent peer's membership is looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 

@@ -20,8 +20,8 @@ use crate::messages::Drain;
 use crate::metrics::Metrics;
 use crate::raft::RaftActor;
 use crate::reply::{Connection, Reply};
+use crate::session_batch::Batch;
 use crate::session_io::{Gate, Outgoing};
-use crate::session_requests::Batch;
 use crate::state_machine::StateMachineActor;
 use crate::view::View;
 

@@ -25,13 +25,20 @@ use crate::handshake::{Disk, hello, judge_challenge, prove};
 use crate::keepalive;
 use crate::messages::{LinkDown, LinkUp};
 
+mod complaints;
+
+use complaints::Complaints;
+
 pub(crate) type Socket = WebSocketStream<TcpStream>;
 
 /// No message is packed together with others beyond this size.
 const PACK_BYTES: usize = 256 << 10;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
+/// A handshake that takes longer is begun anew: a message may be lost for good on a path through
+/// others. The next ones may take longer, on slow paths.
+const SHORTEST_HANDSHAKE: Duration = Duration::from_secs(1);
+pub(crate) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(4);
 
 /// Dials, carries, pauses, and dials again.
 pub(crate) async fn keep_connected(
@@ -40,14 +47,14 @@ pub(crate) async fn keep_connected(
     down: Recipient<LinkDown>,
 ) {
     let mut random = Random::new(dial.seed);
-    let mut pause = SHORTEST_PAUSE;
+    let (mut pause, mut patience) = (SHORTEST_PAUSE, SHORTEST_HANDSHAKE);
     let mut said = Complaints::default();
     loop {
         let started = Instant::now();
-        let ended = match connect(&mut dial).await {
+        let ended = match connect(&mut dial, patience).await {
             Ok(socket) => {
                 log::info!("peer: connected to node {} at {}", dial.peer, dial.address);
-                pause = SHORTEST_PAUSE;
+                (pause, patience) = (SHORTEST_PAUSE, SHORTEST_HANDSHAKE);
                 said = Complaints::default();
                 dial.queued.store(0, Ordering::Relaxed);
                 let (sender, frames) = mpsc::unbounded_channel();
@@ -57,8 +64,11 @@ pub(crate) async fn keep_connected(
                 ended
             }
             Err(error) => {
-                said.say(&dial, &error);
-                error
+                said.say(&dial, &error.why);
+                if error.is_late {
+                    patience = (patience * 2).min(LONGEST_HANDSHAKE);
+                }
+                error.why
             }
         };
         log::trace!("peer: node {}: {ended} after {:?}", dial.peer, started.elapsed());
@@ -69,36 +79,21 @@ pub(crate) async fn keep_connected(
     }
 }
 
-/// What was said about a peer that cannot be reached: each sentence once a minute.
-#[derive(Default)]
-struct Complaints {
-    last: Option<(String, Instant)>,
-    /// Since when it cannot be reached.
-    since: Option<Instant>,
+/// Why there is no connection.
+pub(crate) struct NoConnection {
+    pub(crate) why: String,
+    /// Nothing came in time; more of it might have helped.
+    is_late: bool,
 }
 
-/// Nodes that are started together find each other within this time; until then, silence.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-impl Complaints {
-    fn say(&mut self, dial: &Dial, error: &str) {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        let fresh = self
-            .last
-            .as_ref()
-            .is_none_or(|(last, when)| last != error || when.elapsed() >= Duration::from_secs(60));
-        if fresh && since.elapsed() >= PATIENCE {
-            log::warn!("peer: cannot reach node {} at {}: {error}", dial.peer, dial.address);
-            self.last = Some((error.to_owned(), Instant::now()));
+/// A connection whose handshake is done in time; or why there is none.
+pub(crate) async fn connect(dial: &mut Dial, patience: Duration) -> Result<Socket, NoConnection> {
+    match timeout(patience, connect_now(dial)).await {
+        Ok(result) => result.map_err(|why| NoConnection { why, is_late: false }),
+        Err(_) => {
+            let why = format!("no answer within {patience:?}");
+            Err(NoConnection { why, is_late: true })
         }
-    }
-}
-
-/// A connection whose handshake is done; or why there is none.
-pub(crate) async fn connect(dial: &mut Dial) -> Result<Socket, String> {
-    match timeout(HANDSHAKE_TIME, connect_now(dial)).await {
-        Ok(result) => result,
-        Err(_) => Err(format!("no answer within {} s", HANDSHAKE_TIME.as_secs())),
     }
 }
 

@@ -37,6 +37,7 @@ pub mod peer;
 pub mod raft;
 pub mod reply;
 pub mod server;
+mod session_batch;
 pub mod session_io;
 mod session_requests;
 pub mod settings;

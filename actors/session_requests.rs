@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use bytes::BytesMut;
 use quorate_core::kv::{Command, WriteOp};
-use quorate_core::types::{Change, Index, Member, MemberRole, Moment};
+use quorate_core::types::{Change, Member, MemberRole, Moment};
 use quorate_core::wire::client::{
     Admin, Consistency, ErrorCode, Failure, Get, Hello, Op, OpResult, Request, Success, Welcome,
 };
 
 use crate::age::Way;
-use crate::client_session::{ClientSessionActor, Shared, Standing};
-use crate::messages::{self, LeaseRead, Operation, Proposal, Propose, Query, Question, Read};
+use crate::client_session::{ClientSessionActor, Standing};
+use crate::messages::{self, Operation, Question};
 use crate::reply::{Outcome, Reply};
+use crate::session_batch::Batch;
 use crate::space;
 
 impl ClientSessionActor {
@@ -214,47 +214,4 @@ fn operation(admin: Admin) -> Operation {
         Admin::MoveMember { id, peer, client } => (Change::Move { id, peer, client }, false),
     };
     Operation::ChangeMembers { changes: vec![changes], force }
-}
-
-/// Requests on their way, one message for each receiver.
-#[derive(Default)]
-pub(crate) struct Batch {
-    /// When its first request was looked at.
-    at: Option<Moment>,
-    /// Room for the commands.
-    commands: BytesMut,
-    proposals: Vec<Proposal>,
-    reads: Vec<Question>,
-    leased: Vec<Question>,
-    queries: Vec<Question>,
-}
-
-impl Batch {
-    /// The time, which is the same for all requests of a batch: looking at a clock for each one
-    /// costs more than decoding it.
-    fn now(&mut self, shared: &Shared) -> Moment {
-        *self.at.get_or_insert_with(|| shared.view.clock.now())
-    }
-
-    fn propose(&mut self, command: &Command, reply: Reply) {
-        let command = command.encode_to(&mut self.commands);
-        self.proposals.push(Proposal { command, reply });
-    }
-
-    /// Sends them off.
-    pub(crate) fn send(self, shared: &Shared) {
-        if !self.proposals.is_empty() {
-            shared.raft.do_send(Propose(self.proposals));
-        }
-        if !self.reads.is_empty() {
-            shared.raft.do_send(Read(self.reads));
-        }
-        if !self.leased.is_empty() {
-            shared.raft.do_send(LeaseRead(self.leased));
-        }
-        if !self.queries.is_empty() {
-            let queries = self.queries.into_iter().map(|question| (Index(0), question));
-            shared.state_machine.do_send(Query(queries.collect()));
-        }
-    }
 }

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite;
 
-use crate::dial::{Socket, connect};
+use crate::dial::{LONGEST_HANDSHAKE, Socket, connect};
 use crate::dialler::Dial;
 use crate::messages::{Offered, PieceCame, SnapshotSent, SnapshotStarted};
 use crate::snapshot::SnapshotActor;
@@ -27,9 +27,10 @@ pub const PIECE_BYTES: usize = 256 << 10;
 /// So many pieces may be on their way, unanswered.
 const AHEAD: usize = 4;
 /// An answer that takes longer does not come: it is asked for over another connection, which goes
-/// on where this one ended. Twice as long after each attempt in which nothing came, for slow links.
-const ANSWER_TIME: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_millis(500);
+/// on where this one ended. Twice as long after each attempt but the first in which nothing came,
+/// for slow links.
+const ANSWER_TIME: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(200);
 /// After so many attempts without a piece taken, a newer state is sent.
 const ATTEMPTS: u32 = 8;
 
@@ -66,10 +67,10 @@ pub struct Ended {
 pub async fn send(mut dial: Dial, state: Arc<StateMachine>, told: Told) {
     let (peer, index) = (dial.peer, state.applied());
     told.started.do_send(SnapshotStarted { peer, index });
-    let mut failed = 0;
+    let mut failed = 0_u32;
     while failed < ATTEMPTS {
         dial.follow_address();
-        let patience = ANSWER_TIME * (1 << failed);
+        let patience = ANSWER_TIME * (1 << failed.saturating_sub(1));
         match attempt(&mut dial, &state, &told, patience).await {
             Ok(()) => {
                 // First here, so that raft can ask for the next one.
@@ -99,7 +100,8 @@ async fn attempt(
     patience: Duration,
 ) -> Result<(), Broken> {
     let broken = |why| Broken { why, progressed: false };
-    let socket = connect(dial).await.map_err(broken)?;
+    let socket = connect(dial, patience.min(LONGEST_HANDSHAKE)).await;
+    let socket = socket.map_err(|error| broken(error.why))?;
     let mut lane = Lane { socket, patience, progressed: false };
     let sent = transfer(&mut lane, dial.peer, state, told).await;
     sent.map_err(|why| Broken { why, progressed: lane.progressed })

@@ -145,9 +145,7 @@ impl View {
 
     /// What this node knows of the entry that added it; see `PeerHello::added`.
     pub fn added(&self) -> Option<Index> {
-        let raft = self.lock();
-        let own = raft.membership.member(raft.id).map(|member| member.added);
-        (!raft.membership.members.is_empty()).then_some(own.unwrap_or_default())
+        self.lock().added
     }
 
     /// The members, as rows of `members`.

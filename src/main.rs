@@ -5,6 +5,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use quorate::cli::{self, args::Cli, output::exit};
 
+/// A put allocates and frees a dozen times on each node, much of it in batches that glibc's caches
+/// are too short for (docs/benchmarks.md).
+#[cfg(all(unix, feature = "jemalloc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

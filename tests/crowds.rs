@@ -2,7 +2,6 @@
 //! all lose their leader at the same moment.
 
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use futures_util::future::join_all;
 use quorate_client::Client;
 use quorate_core::wire::client::{Op, Put};
 use quorate_harness::bare::{Socket, allow_open_files, resident_kib};
-use quorate_harness::{Cluster, wait_for};
+use quorate_harness::{Cluster, Setup, wait_for};
 
 /// This process has an end of each connection and the node the other; and there is the rest.
 const OPEN_FILES: u64 = 4_096;
@@ -134,14 +133,9 @@ async fn a_thousand_sessions_that_lose_their_leader_are_all_answered_and_none_tw
 /// A crowd must not use up the open files that the log needs for its next one.
 #[tokio::test]
 async fn a_crowd_does_not_take_the_open_files_that_the_log_needs() {
-    let dir = tempfile::TempDir::new().unwrap();
-    let program = dir.path().join("quorate-with-few-files");
-    let script = format!("#!/bin/sh\nulimit -n 300\nexec {} \"$@\"\n", quorate().display());
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
     let more = "segment_bytes = 1_048_576\n[limits]\nconnections_per_address = 2_000\n\
                 [raft]\nsnapshot_entries = 1_000\n";
-    let cluster = Cluster::start(&program, 1, more);
+    let cluster = Setup::new(quorate(), 1).more(more).open_files(300).start();
     cluster.leader().await;
     let address = &cluster.addresses[&1];
     let (mut busy, _) = Socket::in_session(address, None).await;

@@ -119,14 +119,15 @@ fn json_of(mut command: Command) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
+/// A connection for each request under way: pipelined, Redis answers several with one sync and one
+/// write, which no client that waits for its answers gets.
 fn redis(load: Load) -> Sample {
     let server = Peer::redis();
     let port = server.endpoints[0].rsplit(':').next().unwrap_or_default().to_owned();
     let requests = if load.outstanding == 1 { "15000" } else { "300000" };
-    let pipeline = load.outstanding.div_ceil(load.connections).to_string();
     let mut command = Command::new("redis-benchmark");
     command.args(["-p", &port, "-t", "set", "-d", "256", "-r", KEYS, "-n", requests, "--csv"]);
-    command.args(["-c", &load.connections.to_string(), "-P", &pipeline]);
+    command.args(["-c", &load.outstanding.to_string()]);
     let output = command.output().expect("it starts");
     let csv = String::from_utf8_lossy(&output.stdout).into_owned();
     let (per_second, p99) = table::redis_sample(&csv).unwrap_or_else(|| panic!("{csv}"));

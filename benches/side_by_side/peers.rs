@@ -88,8 +88,6 @@ impl Peer {
         };
         let children: Vec<Ended> = (0..3).map(start).collect();
         clients.iter().for_each(|address| await_port(address));
-        // It answers once it has elected somebody.
-        std::thread::sleep(Duration::from_secs(2));
         Self::of(clients.to_vec(), children, directory)
     }
 

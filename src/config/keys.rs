@@ -94,7 +94,7 @@ pub const KEYS: &[Key] = &[
     key(
         "raft.trailing_entries",
         int(10_000, 0, u64::MAX, "entries"),
-        "How many entries are kept behind a checkpoint, so that a follower that was away for a moment needs no snapshot; of at most raft.snapshot_bytes in all.",
+        "How many entries are kept in memory, and on disk behind a checkpoint, so that a follower that was away for a moment needs no snapshot, whoever leads; of at most raft.snapshot_bytes in all. What a member lacks is kept in memory, too, until a checkpoint has it.",
     ),
     key(
         "raft.promote_learners",

@@ -50,6 +50,8 @@ mutants! {
     ReplaysFromBeforeItWasAdded,
     /// A node whose removal is in its log only does not campaign, though nobody else may win.
     RemovedNodesNeverCampaign,
+    /// A node whose removal is pending says that nothing added it: it is taken for a former disk.
+    RemovedNodesForgetTheyWereAdded,
     /// A leader that was removed goes before those who wait on it are answered.
     RemovedLeaderForgetsWhoWaits,
     // Leases.
@@ -92,6 +94,10 @@ mutants! {
     // Checkpoints and snapshots.
     /// The log lets go of what is applied, though no checkpoint holds it yet (C-21).
     TrimsBeyondTheCheckpoint,
+    /// Memory lets go of what is committed and not applied yet.
+    ForgetsWhatIsNotApplied,
+    /// Memory lets go of what a member still lacks, and no snapshot is on its way.
+    ForgetsWhatAMemberLacks,
     /// A snapshot from before the commit index is installed (B7.5).
     InstallsOldSnapshots,
     /// The log is kept although it does not hold the snapshot's last entry (B7.4).

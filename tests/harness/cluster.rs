@@ -31,6 +31,7 @@ pub struct Cluster {
     /// The configuration file.
     pub config: PathBuf,
     program: PathBuf,
+    open_files: Option<u64>,
     /// The client addresses, by node; past any proxy.
     pub addresses: BTreeMap<u64, String>,
     /// What clients are told to dial, by node.
@@ -60,7 +61,7 @@ impl Cluster {
         assert!(!self.is_running(id), "node {id} runs already");
         let log = File::options().create(true).append(true).open(self.log_of(id));
         let log = log.expect("the log can be written");
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         command.arg("--config").arg(&self.config).args(["node", "--with-parent", "--id"]);
         command.arg(id.to_string());
         if let (Some(shim), Some(disk)) = (&self.shim, self.disks.get(&id)) {
@@ -69,6 +70,18 @@ impl Cluster {
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle"));
         let child = command.stderr(log).spawn().expect("the node can be started");
         self.children.insert(id, child);
+    }
+
+    /// The program, by way of a shell where its open files are bounded. A script in a file would
+    /// do as well, but a file that was just written cannot be executed while a child that another
+    /// test forks still holds it open ("text file busy").
+    fn command(&self) -> Command {
+        let Some(count) = self.open_files else {
+            return Command::new(&self.program);
+        };
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("ulimit -n {count}; exec \"$0\" \"$@\"")).arg(&self.program);
+        shell
     }
 
     /// The numbers of all nodes, whether they run or not.

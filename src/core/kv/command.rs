@@ -137,22 +137,21 @@ impl Command {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
-        self.encode_to(&mut out)
+        self.encode_to(&mut out);
+        out.freeze()
     }
 
-    /// The same, as a part of a buffer that holds many of them: one allocation for all.
+    /// Adds the same to the end of a buffer.
     ///
     /// # Panics
     /// As [`encode`](Self::encode).
-    #[must_use]
-    pub fn encode_to(&self, out: &mut BytesMut) -> Bytes {
+    pub fn encode_to(&self, out: &mut BytesMut) {
         out.reserve(OVERHEAD_BYTES + self.payload_bytes());
         out.put_u8(FORMAT);
         if !self.write_quickly(out) {
             let mut writer = (&mut *out).writer();
             rmp_serde::encode::write(&mut writer, self).expect("writes into memory cannot fail");
         }
-        out.split().freeze()
     }
 
     /// Writes a put or an append without serde, in a fifth of the time, to the same bytes.

@@ -4,6 +4,8 @@
 //! ```text
 //!   enough applied ─► capture ─► Captured (durable) ─► trim: the log keeps a tail behind it
 //!
+//!   applied ─► forget: memory keeps a tail, too, and what a follower lacks
+//!
 //!   a follower's next entry is compacted ─► snapshots: [it] ─► ... ─► SnapshotSent ─► probe on
 //!
 //!   SnapshotReceived ─► install ─► Installed: durable, and the state ─► reset of the log, if it
@@ -19,6 +21,7 @@
 use super::effects::{Install, Note};
 use super::message::{AppendOutcome, Message};
 use super::node::{Node, Role};
+use super::progress::Progress;
 use crate::types::{Index, Membership, Moment, NodeId, Position};
 
 /// Where this node is with its checkpoints, and with a snapshot that it gets.
@@ -33,6 +36,8 @@ pub(super) struct Compaction {
     pub(super) bytes: usize,
     /// The snapshot that is being installed.
     pub(super) installing: Option<(Position, Membership)>,
+    /// Every member holds the log up to here, as the leader said last.
+    pub(super) all_hold: Index,
     /// Who was last said to need a snapshot; nothing once that must be said again.
     pub(super) told: Option<Vec<NodeId>>,
 }
@@ -85,7 +90,9 @@ impl Node {
         let limit = if mutant!(TrimsBeyondTheCheckpoint) { applied } else { limit };
         let last = self.log.last().index;
         let (entries, bytes) = (self.config.trailing_entries, self.config.snapshot_bytes);
-        let mut to = Index(last.0.saturating_sub(entries)).min(limit);
+        // What is not even in memory is of use to no follower.
+        let tail = Index(last.0.saturating_sub(entries)).max(self.log.base().index);
+        let mut to = tail.min(limit);
         let mut kept = self.log.weight(to, last);
         while kept > bytes && to < limit {
             kept -= self.log.weight(to, to.next());
@@ -95,10 +102,31 @@ impl Node {
         if self.log.bytes() <= bytes.saturating_mul(4) {
             to = self.held_for_snapshots().map_or(to, |held| to.min(held));
         }
-        if to > self.log.base().index && !self.awaits_state() {
+        if to >= self.log.first_index() && !self.awaits_state() {
             self.log.compact(to);
             self.out.trim = Some(to);
         }
+    }
+
+    /// Drops from memory what is applied and handed to the disk, and what no member lacks, but for
+    /// the tail that is kept behind a checkpoint, too. What a member lacks is kept by all, until it
+    /// is in a checkpoint: whoever leads next must have it.
+    pub(super) fn forget(&mut self) {
+        if self.awaits_state() {
+            return;
+        }
+        let limit = self.applying.applied.min(self.disk.handed_last);
+        let limit = if mutant!(ForgetsWhatIsNotApplied) { self.commit } else { limit };
+        let lacked_by_none = if mutant!(ForgetsWhatAMemberLacks) { limit } else { self.all_hold() };
+        let (entries, bytes) = (self.config.trailing_entries, self.config.snapshot_bytes);
+        self.log.forget(limit.min(lacked_by_none), entries, bytes);
+    }
+
+    /// Up to where every member holds the log, as far as this node knows.
+    pub(super) fn all_hold(&self) -> Index {
+        let Role::Leader(leader) = &self.role else { return self.compaction.all_hold };
+        let own = self.applying.applied;
+        leader.progress.values().map(Progress::holds).min().unwrap_or(own)
     }
 
     fn held_for_snapshots(&self) -> Option<Index> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::effects::{Note, StepDownReason};
 use super::message::Message;
 use super::node::{Node, Role, Votes};
-use crate::types::{HardState, Moment, NodeId, Position, Term};
+use crate::types::{HardState, Index, Membership, Moment, NodeId, Position, Term};
 
 impl Node {
     /// The election timeout has passed: would a campaign succeed? Term and vote stay as they
@@ -43,9 +43,26 @@ impl Node {
     /// need this node to lead, as the only one that has the entry (dissertation §4.2.2). Its own
     /// vote does not count.
     fn removal_is_pending(&self) -> bool {
-        self.log.membership_index() > self.commit
-            && self.log.replaced_membership().is_some_and(|old| old.votes(self.config.id))
+        self.uncommitted_change().is_some_and(|old| old.votes(self.config.id))
             && !mutant!(RemovedNodesNeverCampaign)
+    }
+
+    /// The membership that is replaced by one that is not known to be committed.
+    fn uncommitted_change(&self) -> Option<&Membership> {
+        let pending = self.log.membership_index() > self.commit;
+        self.log.replaced_membership().filter(|_| pending)
+    }
+
+    /// What this node knows of the entry that added it; see [`Status::added`](super::Status).
+    pub(super) fn added(&self) -> Option<Index> {
+        if self.membership.members.is_empty() {
+            return None;
+        }
+        let id = self.config.id;
+        let before = || self.uncommitted_change()?.member(id);
+        let before = || before().filter(|_| !mutant!(RemovedNodesForgetTheyWereAdded));
+        let own = self.membership.member(id).or_else(before);
+        Some(own.map_or(Index(0), |own| own.added))
     }
 
     /// A quorum would vote for this node: raise the term, vote for itself, and ask, all of it

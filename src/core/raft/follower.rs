@@ -44,9 +44,10 @@ impl Node {
             Message::AppendEntriesReply { prev, outcome, .. } => {
                 self.append_answered(now, from, prev, outcome);
             }
-            Message::Heartbeat { term, commit, round } => {
+            Message::Heartbeat { term, commit, round, all_hold } => {
                 self.hear_leader(now, from, term);
                 self.set_commit(commit.min(self.log.last().index));
+                self.compaction.all_hold = all_hold;
                 let last = self.log.last().index;
                 self.send(from, Message::HeartbeatReply { term, round, last });
                 if self.lacks_state() && self.compaction.installing.is_none() {

@@ -171,6 +171,7 @@ impl Node {
     pub(super) fn beat(&mut self, now: Moment) {
         let term = self.term();
         let commit = self.commit;
+        let all_hold = self.all_hold();
         let Role::Leader(leader) = &mut self.role else { return };
         leader.round += 1;
         let round = leader.round;
@@ -185,7 +186,7 @@ impl Node {
             let known =
                 if mutant!(HeartbeatCommitIsUnclamped) { commit } else { progress.match_index };
             let commit = commit.min(known);
-            self.out.messages.push((*peer, Message::Heartbeat { term, commit, round }));
+            self.out.messages.push((*peer, Message::Heartbeat { term, commit, round, all_hold }));
         }
     }
 
@@ -433,12 +434,18 @@ impl Node {
 
     pub(super) fn peer_disconnected(&mut self, peer: NodeId) {
         self.connected.insert(peer, false);
+        let base = self.log.base().index;
         if let Role::Leader(leader) = &mut self.role
             && let Some(progress) = leader.progress.get_mut(&peer)
         {
             progress.connected = false;
-            if progress.state != ProgressState::Snapshot {
-                progress.probe_from(progress.match_index.next());
+            let next = progress.match_index.next();
+            match progress.state {
+                // Nothing may be known to match yet: that is no reason for a snapshot.
+                ProgressState::Probe if next <= base => progress.probe_from(progress.next_index),
+                // What was in flight may be lost.
+                ProgressState::Probe | ProgressState::Replicate => progress.probe_from(next),
+                ProgressState::Snapshot => {}
             }
         }
     }

@@ -1,4 +1,12 @@
-//! The log in memory: what is behind the compacted prefix, and how far it is durable.
+//! The log in memory: the newest entries, and how far they are durable.
+//!
+//! ```text
+//!   1 ......... begin | ....... base | entries ............... last
+//!   in a checkpoint   | on disk only | on disk, and in memory
+//! ```
+//!
+//! What only the disk has is applied, and is read again at a start. A follower that lacks some of it
+//! gets a snapshot.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,8 +16,10 @@ use crate::types::{Entry, Index, Membership, Payload, Position, Term};
 #[derive(Debug)]
 #[cfg_attr(feature = "search", derive(Clone))]
 pub(crate) struct Log {
-    /// The last entry of the compacted prefix; zero when nothing is compacted.
+    /// The last entry that is not in memory any more; zero when all are.
     base: Position,
+    /// The last entry that the disk may let go of, at or below `base`.
+    begin: Index,
     base_membership: Option<Membership>,
     entries: VecDeque<Entry>,
     /// The bytes of `entries`.
@@ -32,6 +42,7 @@ impl Log {
     ) -> Self {
         let mut log = Self {
             base,
+            begin: base.index,
             base_membership,
             entries: VecDeque::with_capacity(entries.len()),
             bytes: 0,
@@ -45,10 +56,12 @@ impl Log {
         log
     }
 
+    /// The first entry that is not only in a checkpoint, be it in memory or not.
     pub(crate) fn first_index(&self) -> Index {
-        self.base.index.next()
+        self.begin.next()
     }
 
+    /// The entry before the first one in memory.
     pub(crate) fn base(&self) -> Position {
         self.base
     }
@@ -156,29 +169,46 @@ impl Log {
         self.base
     }
 
-    /// Removes everything up to and including `to`, which is in a checkpoint.
+    /// Removes everything up to and including `to`, which is in a checkpoint, from the disk, too.
     ///
     /// # Panics
     /// When that is behind the log's end.
     pub(crate) fn compact(&mut self, to: Index) {
         assert!(to <= self.last().index, "compaction at {to}, beyond the log's end");
+        self.begin = self.begin.max(to);
+        self.forget(to, 0, 0);
+    }
+
+    /// Drops entries from memory, the oldest first, but none beyond `limit`, as long as there are
+    /// more than so many, or more than so many bytes of them. The disk keeps them.
+    pub(crate) fn forget(&mut self, limit: Index, entries: u64, bytes: usize) {
+        let before = self.base.index;
         while let Some(first) = self.entries.front()
-            && first.index <= to
+            && first.index <= limit
+            && (self.entries.len() as u64 > entries || self.bytes > bytes)
         {
             self.base = first.position();
             self.bytes -= first.weight();
             self.entries.pop_front();
         }
-        let later = self.memberships.split_off(&to.next());
+        if self.base.index > before {
+            self.membership_moves_below();
+        }
+        self.durable = self.durable.max(self.base.index);
+    }
+
+    /// The memberships at and below the base are summed up by the newest of them.
+    fn membership_moves_below(&mut self) {
+        let later = self.memberships.split_off(&self.base.index.next());
         if let Some((_, newest)) = std::mem::replace(&mut self.memberships, later).pop_last() {
             self.base_membership = Some(newest);
         }
-        self.durable = self.durable.max(self.base.index);
     }
 
     /// Begins anew behind a snapshot that replaces everything.
     pub(crate) fn reset(&mut self, base: Position) {
         self.base = base;
+        self.begin = base.index;
         self.entries.clear();
         self.memberships.clear();
         self.bytes = 0;

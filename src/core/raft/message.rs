@@ -76,6 +76,9 @@ pub enum Message {
         commit: Index,
         /// The number of this round of heartbeats, rising within a term.
         round: u64,
+        /// Every member holds the log up to here: whoever leads next needs none of it in memory. 0
+        /// where that is not known.
+        all_hold: Index,
     },
     /// The answer to [`Message::Heartbeat`]. Promises nothing about the disk.
     #[serde(rename = "hr")]
@@ -169,7 +172,9 @@ impl Message {
                 AppendOutcome::Accepted(index) => (prev.0, index.0),
                 AppendOutcome::Rejected(hint) => (prev.0, hint.index.0),
             },
-            Message::Heartbeat { commit, round, .. } => (commit.0, *round),
+            Message::Heartbeat { commit, round, all_hold, .. } => {
+                (commit.0.max(all_hold.0), *round)
+            }
             Message::HeartbeatReply { round, last, .. } => (last.0, *round),
             Message::ReadIndex { id, .. } => (0, *id),
             Message::ReadIndexReply { id, index, .. } => (index.0, *id),

@@ -371,6 +371,7 @@ impl Node {
             let (_, bytes) = self.applying.outstanding.pop_front().expect("just looked at");
             self.applying.bytes -= if mutant!(ApplyRoomIsNeverFreed) { 0 } else { bytes };
         }
+        self.forget();
     }
 
     /// Timers. A gap since the last drain is this node's own absence and no evidence against
@@ -446,6 +447,8 @@ impl Node {
         assert!(self.compaction.checkpoint <= self.commit, "a checkpoint beyond the commit");
         assert!(self.commit <= last, "committed beyond the log");
         assert!(self.log.base().index <= self.commit, "compacted beyond the commit");
+        let forgotten = self.log.base().index > self.applying.applied && !self.lacks_state();
+        assert!(!forgotten, "dropped from memory before it was applied");
         assert!(self.disk.durable.term <= self.hard_state.term, "the term fell");
     }
 }

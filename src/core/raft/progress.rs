@@ -105,6 +105,16 @@ impl Progress {
         self.wants_snapshot || self.state == ProgressState::Snapshot
     }
 
+    /// Up to where the leader's memory need hold nothing for it: what it has, but all of it while it
+    /// is to get a snapshot, so that it finds what follows that.
+    pub(crate) fn holds(&self) -> Index {
+        match self.snapshot {
+            Some(snapshot) => snapshot,
+            None if self.needs_snapshot() => Index(0),
+            None => self.match_index,
+        }
+    }
+
     /// It holds a snapshot up to `index` now: what follows is in the log again.
     pub(crate) fn snapshot_installed(&mut self, index: Index) {
         self.wants_snapshot = false;

@@ -19,7 +19,7 @@ pub struct Status {
     pub commit: Index,
     /// Its applied index.
     pub applied: Index,
-    /// The first index in its log.
+    /// The first index in its log, on disk.
     pub first_index: Index,
     /// The last index in its log.
     pub last_index: Index,
@@ -27,6 +27,11 @@ pub struct Status {
     pub durable_index: Index,
     /// The members.
     pub membership: Membership,
+    /// What this node knows of the entry that added it: its index, 0 where it is no member or one
+    /// of the first start; nothing where it knows no members. Where its removal is the newest in
+    /// the log and not known to be committed, it still counts as the member that it was: the others
+    /// may lack the removal, and need this node to complete it.
+    pub added: Option<Index>,
     /// Whether that membership is committed.
     pub membership_committed: bool,
     /// When it last heard of the leader; as a leader: when a quorum last heard of it.
@@ -111,6 +116,7 @@ impl Status {
             last_index: node.log.last().index,
             durable_index: node.log.durable(),
             membership: node.membership.clone(),
+            added: node.added(),
             membership_committed: node.log.membership_index() <= node.commit,
             leader_contact: node.contact(),
             settled,

@@ -37,7 +37,7 @@ pub const RAFT_PATH: &str = "/v1/raft";
 pub const SNAPSHOT_PATH: &str = "/v1/snapshot";
 
 /// Raised with every change that an older node would not understand.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// The longest websocket message during a handshake, in bytes.
 pub const HANDSHAKE_BYTES: usize = 4_096;
@@ -73,7 +73,8 @@ pub struct PeerHello {
     /// The incarnation of its disk.
     pub incarnation: u64,
     /// What it knows itself of the entry that added it: its index, 0 where it is no member or one
-    /// of the first start, and nothing where it knows no members: on a new disk, or with its state lost.
+    /// of the first start, and nothing where it knows no members: on a new disk, or with its state
+    /// lost. A removal counts only once it is known to be committed.
     pub added: Option<Index>,
     /// Its election timeout; it should be equal everywhere.
     pub election_timeout_ms: u64,
@@ -89,7 +90,8 @@ pub struct Challenge {
     /// The incarnation of its disk.
     pub incarnation: u64,
     /// What it knows itself of the entry that added it: its index, 0 where it is no member or one
-    /// of the first start, and nothing where it knows no members: on a new disk, or with its state lost.
+    /// of the first start, and nothing where it knows no members: on a new disk, or with its state
+    /// lost. A removal counts only once it is known to be committed.
     pub added: Option<Index>,
     /// Its election timeout.
     pub election_timeout_ms: u64,
@@ -350,7 +352,7 @@ mod tests {
                 prev: Index(9),
                 outcome: AppendOutcome::Rejected(last),
             },
-            Message::Heartbeat { term: Term(4), commit: Index(8), round: 77 },
+            Message::Heartbeat { term: Term(4), commit: Index(8), round: 77, all_hold: Index(0) },
         ]
     }
 

@@ -100,16 +100,24 @@ impl Cluster {
         let mut files: Vec<PathBuf> = std::fs::read_dir(self.data_dir(id).join("log"))
             .expect("the log is there")
             .map(|entry| entry.expect("an entry").path())
+            // A segment that waits to be used again (`.spare`) holds nothing.
+            .filter(|path| path.extension().is_some_and(|extension| extension == "wal"))
             .collect();
         files.sort();
-        let path = files.into_iter().next().expect("a log has a file");
-        let bytes = std::fs::read(&path).expect("the log can be read");
+        let [path, later @ ..] = files.as_slice() else { panic!("a log has a segment") };
+        let bytes = std::fs::read(path).expect("the log can be read");
         let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
-        let place = used / 2;
+        // Behind the end of the newest segment there may be old bytes, which count for nothing.
+        let place = if later.is_empty() { (used / 2).min(FIRST_PAYLOAD) } else { used / 2 };
+        let path = path.clone();
         flip(&path, place);
         (path, place)
     }
 }
+
+/// In a segment of the log, the first bytes that an entry takes: behind a header of 4,096 bytes and
+/// one of 32.
+const FIRST_PAYLOAD: usize = 4_096 + 32 + 4;
 
 /// Turns over one bit of a file.
 pub fn flip(path: &Path, place: usize) {

@@ -19,6 +19,7 @@ pub struct Setup {
     more: String,
     proxies: Option<u64>,
     shim: Option<Shim>,
+    open_files: Option<u64>,
 }
 
 /// The addresses of one node.
@@ -32,7 +33,7 @@ impl Setup {
     #[must_use]
     pub fn new(program: &Path, size: u64) -> Self {
         let program = program.to_owned();
-        Self { program, size, more: String::new(), proxies: None, shim: None }
+        Self { program, size, more: String::new(), proxies: None, shim: None, open_files: None }
     }
 
     /// Lines to add to the configuration; its last open section is `[storage]`.
@@ -54,6 +55,13 @@ impl Setup {
     #[must_use]
     pub fn disk_faults(mut self, shim: Shim) -> Self {
         self.shim = Some(shim);
+        self
+    }
+
+    /// How many files each node may have open (`ulimit -n`).
+    #[must_use]
+    pub fn open_files(mut self, count: u64) -> Self {
+        self.open_files = Some(count);
         self
     }
 
@@ -92,6 +100,7 @@ impl Setup {
             dir,
             config,
             program: self.program,
+            open_files: self.open_files,
             addresses: nodes.into_iter().map(|(id, node)| (id, node.client)).collect(),
             advertised,
             children: BTreeMap::new(),

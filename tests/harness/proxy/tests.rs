@@ -74,7 +74,7 @@ fn message(message: &Raft) -> Vec<u8> {
 }
 
 fn heartbeat() -> Raft {
-    Raft::Heartbeat { term: Term(1), commit: Index(0), round: 1 }
+    Raft::Heartbeat { term: Term(1), commit: Index(0), round: 1, all_hold: Index(0) }
 }
 
 fn pre_vote() -> Raft {

@@ -28,7 +28,10 @@ fn numbers_that_no_cluster_reaches_are_dropped() {
         Message::RequestVote { term: Term(HUGE), last: at(1, 1), transfer: false }
     ));
     assert!(dropped(&mut solo, Message::PreVote { term, last: far }));
-    assert!(dropped(&mut solo, Message::Heartbeat { term, commit: Index(0), round: HUGE }));
+    assert!(dropped(
+        &mut solo,
+        Message::Heartbeat { term, commit: Index(0), round: HUGE, all_hold: Index(0) }
+    ));
     assert!(dropped(&mut solo, Message::PreVoteReply { term: Term(HUGE), granted: false }));
     assert_eq!(solo.node.status().term, Term(1), "no term was taken over");
 }

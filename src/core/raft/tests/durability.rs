@@ -29,7 +29,8 @@ fn a_vote_is_saved_before_the_reply() {
 #[test]
 fn no_message_of_a_term_leaves_before_the_term_is_saved() {
     let mut solo = Solo::new(3, &[], 1, None);
-    let beat = |round| Message::Heartbeat { term: Term(5), commit: Index(0), round };
+    let beat =
+        |round| Message::Heartbeat { term: Term(5), commit: Index(0), round, all_hold: Index(0) };
     for round in 1..=2 {
         let effects = solo.hear(2, beat(round));
         let (now, then) = messages(&effects);

@@ -132,7 +132,10 @@ fn a_candidate_follows_the_winner_of_its_term() {
     solo.time_out();
     solo.hear(2, Message::PreVoteReply { term: Term(2), granted: true });
     solo.sync();
-    solo.hear(3, Message::Heartbeat { term: Term(2), commit: Index(0), round: 1 });
+    solo.hear(
+        3,
+        Message::Heartbeat { term: Term(2), commit: Index(0), round: 1, all_hold: Index(0) },
+    );
     // 2.8: a vote that comes late changes nothing.
     solo.hear(2, Message::RequestVoteReply { term: Term(2), granted: true });
     let status = solo.node.status();
@@ -180,6 +183,12 @@ fn a_new_leader_overwrites_a_longer_uncommitted_tail() {
 #[should_panic(expected = "two leaders in term")]
 fn a_second_leader_in_a_term_is_an_assertion() {
     let mut solo = Solo::new(3, &[], 4, None);
-    solo.hear(2, Message::Heartbeat { term: Term(4), commit: Index(0), round: 1 });
-    solo.hear(3, Message::Heartbeat { term: Term(4), commit: Index(0), round: 1 });
+    solo.hear(
+        2,
+        Message::Heartbeat { term: Term(4), commit: Index(0), round: 1, all_hold: Index(0) },
+    );
+    solo.hear(
+        3,
+        Message::Heartbeat { term: Term(4), commit: Index(0), round: 1, all_hold: Index(0) },
+    );
 }

@@ -12,12 +12,17 @@ enum Op {
     Append(u64, Payload),
     Truncate(u64),
     Durable(prop::sample::Index),
+    /// Up to the limit, down to so many entries and so many bytes.
+    Forget(prop::sample::Index, u64, usize),
+    Compact(prop::sample::Index),
 }
 
 /// What the log should be: all that it holds, in a vector.
 #[derive(Clone, Debug)]
 struct Model {
     base: Position,
+    /// Where the log on disk begins, which may be before `base`.
+    begin: Index,
     base_membership: Option<Membership>,
     entries: Vec<Entry>,
     durable: u64,
@@ -70,19 +75,51 @@ impl Model {
             }
             Op::Truncate(_) => {}
             Op::Durable(place) => {
-                let places = usize::try_from(self.last().index.0).unwrap() + 1;
-                let index = place.index(places) as u64;
-                log.set_durable(Index(index));
-                self.durable = self.durable.max(index);
+                let index = self.place(*place);
+                log.set_durable(index);
+                self.durable = self.durable.max(index.0);
+            }
+            Op::Forget(place, entries, bytes) => {
+                let limit = self.place(*place);
+                log.forget(limit, *entries, *bytes);
+                self.forget(limit, *entries, *bytes);
+            }
+            Op::Compact(place) => {
+                let to = self.place(*place);
+                log.compact(to);
+                self.begin = self.begin.max(to);
+                self.forget(to, 0, 0);
             }
         }
+    }
+
+    /// An index from 0 up to the last.
+    fn place(&self, place: prop::sample::Index) -> Index {
+        Index(place.index(usize::try_from(self.last().index.0).unwrap() + 1) as u64)
+    }
+
+    fn forget(&mut self, limit: Index, entries: u64, bytes: usize) {
+        let weight = |held: &[Entry]| held.iter().map(Entry::weight).sum::<usize>();
+        let goes = |held: &[Entry]| {
+            let first = held.first().is_some_and(|first| first.index <= limit);
+            first && (held.len() as u64 > entries || weight(held) > bytes)
+        };
+        while goes(&self.entries) {
+            let first = self.entries.remove(0);
+            self.base = first.position();
+            if let Payload::Membership(membership) = first.payload {
+                self.base_membership = Some(membership);
+            }
+        }
+        self.durable = self.durable.max(self.base.index.0);
     }
 
     /// Every question, and every answer.
     fn is_told_by(&self, log: &Log) {
         let last = self.last();
         assert_eq!((log.base(), log.last()), (self.base, last));
-        assert_eq!(log.first_index(), self.base.index.next());
+        assert_eq!(log.first_index(), self.begin.next());
+        assert_eq!(log.bytes(), self.entries.iter().map(Entry::weight).sum::<usize>());
         assert_eq!(log.durable(), Index(self.durable));
         assert_eq!(log.membership(), self.membership());
         for index in 0..last.index.0 + 3 {
@@ -93,7 +130,7 @@ impl Model {
                 let limit = Position { term: Term(term), index: Index(index) };
                 assert_eq!(log.last_at_or_below(limit), self.last_at_or_below(limit), "{limit}");
             }
-            for after in 0..=index {
+            for after in self.base.index.0..=index {
                 let sum: usize = self.range(after, index).iter().map(Entry::weight).sum();
                 assert_eq!(log.weight(Index(after), Index(index)), sum, "({after}, {index}]");
             }
@@ -132,6 +169,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         5 => (0u64..3, payload()).prop_map(|(step, payload)| Op::Append(step, payload)),
         1 => (1u64..24).prop_map(Op::Truncate),
         1 => any::<prop::sample::Index>().prop_map(Op::Durable),
+        1 => (any::<prop::sample::Index>(), 0u64..6, 0usize..900)
+            .prop_map(|(place, entries, bytes)| Op::Forget(place, entries, bytes)),
+        1 => any::<prop::sample::Index>().prop_map(Op::Compact),
     ];
     prop::collection::vec(op, 0..30)
 }
@@ -148,19 +188,27 @@ proptest! {
         let base_membership = (base > 0).then(|| Membership::of(vec![]));
         let base = Position { term: Term(base.min(1)), index: Index(base) };
         let mut log = Log::recovered(base, base_membership.clone(), vec![]);
-        let mut model = Model { base, base_membership, entries: vec![], durable: base.index.0 };
+        let mut model = Model {
+            base,
+            begin: base.index,
+            base_membership,
+            entries: vec![],
+            durable: base.index.0,
+        };
         for op in &ops {
             model.apply(&mut log, op);
             model.is_told_by(&log);
             for (after, to, max, max_bytes) in &asked {
-                let after = (*after).max(base.index.0);
+                let after = (*after).max(model.base.index.0);
                 let slice = log.slice(Index(after), Index(*to), *max, *max_bytes);
                 prop_assert_eq!(slice, model.slice(after, *to, *max, *max_bytes));
             }
         }
         // What comes from a disk is the same log, all of it durable.
         model.durable = model.last().index.0;
-        let again = Log::recovered(base, model.base_membership.clone(), model.entries.clone());
+        model.begin = model.base.index;
+        let membership = model.base_membership.clone();
+        let again = Log::recovered(model.base, membership, model.entries.clone());
         model.is_told_by(&again);
     }
 }

@@ -215,7 +215,8 @@ fn a_log_without_a_state_votes_and_stores_and_neither_applies_nor_campaigns() {
         let effects = node.drain(Moment(now));
         assert!(effects.messages.is_empty() && effects.apply.is_none());
     }
-    let heartbeat = Message::Heartbeat { term: Term(5), commit: Index(103), round: 1 };
+    let heartbeat =
+        Message::Heartbeat { term: Term(5), commit: Index(103), round: 1, all_hold: Index(0) };
     node.step(Moment(now), Input::Received { from: NodeId(2), message: heartbeat });
     let effects = node.drain(Moment(now));
     let wants =
@@ -246,7 +247,8 @@ fn a_log_without_a_state_votes_and_stores_and_neither_applies_nor_campaigns() {
 fn a_snapshot_that_the_log_does_not_hold_replaces_it_once_it_is_durable() {
     let mut node = restarted(at(10, 4), at(10, 4), 5);
     let members = Membership::of((1..=2).map(member).collect());
-    let heartbeat = Message::Heartbeat { term: Term(6), commit: Index(0), round: 1 };
+    let heartbeat =
+        Message::Heartbeat { term: Term(6), commit: Index(0), round: 1, all_hold: Index(0) };
     node.step(Moment(0), Input::Received { from: NodeId(2), message: heartbeat });
     let position = at(50, 6);
     node.step(Moment(0), Input::SnapshotReceived { position, membership: members.clone() });
@@ -330,7 +332,8 @@ fn the_log_is_not_trimmed_beyond_what_the_disk_was_given() {
     solo.node.config.trailing_entries = 0;
     let membership = Membership::of((1..=3).map(member).collect());
     let position = at(4, 1);
-    let heartbeat = Message::Heartbeat { term: Term(1), commit: Index(0), round: 1 };
+    let heartbeat =
+        Message::Heartbeat { term: Term(1), commit: Index(0), round: 1, all_hold: Index(0) };
     solo.hear(2, heartbeat);
     let effects = solo.feed([Input::SnapshotReceived { position, membership }]);
     assert!(effects.install.expect("a verdict").accept);

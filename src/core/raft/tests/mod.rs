@@ -15,6 +15,7 @@ mod leases;
 mod log_model;
 mod machine;
 mod members;
+mod memory;
 mod partitions;
 mod removal;
 mod replication;

@@ -80,7 +80,10 @@ fn a_pre_candidate_forgets_its_leader() {
 #[test]
 fn a_follower_grants_a_pre_vote_to_its_own_leader_only() {
     let mut solo = Solo::new(3, &[], 3, None);
-    solo.hear(2, Message::Heartbeat { term: Term(3), commit: Index(0), round: 1 });
+    solo.hear(
+        2,
+        Message::Heartbeat { term: Term(3), commit: Index(0), round: 1, all_hold: Index(0) },
+    );
     for (from, expected) in [(3, false), (2, true)] {
         let ask = Message::PreVote { term: Term(4), last: at(5, 3) };
         let effects = solo.hear(from, ask);
@@ -108,7 +111,10 @@ fn a_leader_without_a_quorum_steps_down() {
 #[test]
 fn a_follower_of_a_live_leader_ignores_requests_of_a_higher_term() {
     let mut solo = Solo::new(3, &[], 3, None);
-    solo.hear(2, Message::Heartbeat { term: Term(3), commit: Index(0), round: 1 });
+    solo.hear(
+        2,
+        Message::Heartbeat { term: Term(3), commit: Index(0), round: 1, all_hold: Index(0) },
+    );
     let ask = Message::RequestVote { term: Term(8), last: at(9, 7), transfer: false };
     assert!(solo.hear(3, ask.clone()).is_empty());
     assert_eq!(solo.node.term(), Term(3));

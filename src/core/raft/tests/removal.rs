@@ -65,6 +65,22 @@ fn a_removal_that_only_the_removed_node_holds_is_completed_by_it() {
     }
 }
 
+/// Others that lack the removal know when it was added. Were it to say that nothing had added it,
+/// they would take its disk for the one that it had before it was added, and refuse it for ever.
+#[test]
+fn a_node_knows_what_added_it_until_its_removal_is_committed() {
+    let joined = members(&[2]).changed(&[Change::Add(member(1))], Index(1)).unwrap();
+    let old = joined.changed(&[Change::Promote(NodeId(1))], Index(1)).unwrap().completed();
+    let joint = old.changed(&[Change::Remove(NodeId(1))], Index(2)).unwrap();
+    let new = joint.completed();
+    for (applied, added) in [(0, 1), (2, 1), (3, 0)] {
+        let log = vec![old.clone(), joint.clone(), new.clone()];
+        let solo = with_memberships(log, applied);
+        assert_eq!(solo.node.status().added, Some(Index(added)), "{applied} applied");
+    }
+    assert_eq!(with_memberships(vec![], 0).node.status().added, None);
+}
+
 #[test]
 fn a_node_whose_removal_is_committed_never_campaigns() {
     let mut solo = with_memberships(removal(&[1, 2], 1), 3);
@@ -135,7 +151,8 @@ fn a_transfer_is_done_when_its_target_leads_and_failed_when_another_does() {
         // Somebody campaigned: that alone does not say who won.
         let effects = solo.hear(3, Message::PreVoteReply { term: Term(3), granted: false });
         assert_eq!((effects.done, effects.refused), (vec![], vec![]));
-        let heartbeat = Message::Heartbeat { term: Term(3), commit: Index(0), round: 1 };
+        let heartbeat =
+            Message::Heartbeat { term: Term(3), commit: Index(0), round: 1, all_hold: Index(0) };
         let effects = solo.hear(winner, heartbeat);
         let failed = vec![(Ticket(8), Refusal::TransferFailed)];
         let expected = if done { (vec![Ticket(8)], vec![]) } else { (vec![], failed) };
@@ -148,7 +165,10 @@ fn a_promise_to_a_leader_outlives_its_term() {
     let mut solo = Solo::new(3, &[], 1, None);
     solo.node.config.lease_reads = true;
     solo.now = 2_000;
-    solo.hear(2, Message::Heartbeat { term: Term(1), commit: Index(0), round: 1 });
+    solo.hear(
+        2,
+        Message::Heartbeat { term: Term(1), commit: Index(0), round: 1, all_hold: Index(0) },
+    );
     solo.now += 100;
     solo.hear(3, Message::PreVoteReply { term: Term(2), granted: false });
     assert_eq!(solo.node.status().term, Term(2));

@@ -32,9 +32,7 @@ impl Machine {
 
     /// What it knows of the entry that added it; nothing where it knows no members.
     pub(super) fn added(&self) -> Option<Index> {
-        let status = self.status().filter(|status| !status.membership.members.is_empty())?;
-        let own = status.membership.member(self.id);
-        Some(own.map_or(Index(0), |own| own.added))
+        self.status()?.added
     }
 
     /// This node's judgement of another, which says that it was added by an entry. Who is no member

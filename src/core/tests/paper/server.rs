@@ -400,7 +400,7 @@ pub(crate) fn denied(term: u64) -> Message {
 }
 
 pub(crate) fn heartbeat(term: u64, commit: u64, round: u64) -> Message {
-    Message::Heartbeat { term: Term(term), commit: Index(commit), round }
+    Message::Heartbeat { term: Term(term), commit: Index(commit), round, all_hold: Index(0) }
 }
 
 /// An answer to a round of heartbeats.

@@ -232,7 +232,7 @@ pub(crate) fn parse_message(text: &str) -> Result<Message, String> {
         }
         "Heartbeat" => {
             let (commit, round) = (fields.index("commit")?, fields.number("round")?);
-            Message::Heartbeat { term, commit, round }
+            Message::Heartbeat { term, commit, round, all_hold: Index(0) }
         }
         "HeartbeatReply" => {
             let (round, last) = (fields.number("round")?, fields.index("last")?);

@@ -80,7 +80,7 @@ fn i14_a_change_ends_with_its_entry_or_in_doubt_and_with_no_other_entry() {
 }
 
 fn beat(round: u64) -> Message {
-    Message::Heartbeat { term: Term(2), commit: Index(0), round }
+    Message::Heartbeat { term: Term(2), commit: Index(0), round, all_hold: Index(0) }
 }
 
 /// Node 1 leads in term 2, has committed, and had round 5, of moment 1,000,000, answered by node 2.

@@ -160,6 +160,7 @@ fn status(id: u64, role: RoleKind, term: u64, indexes: [u64; 4]) -> Status {
         last_index: last,
         durable_index: durable,
         membership: members(),
+        added: Some(Index(0)),
         membership_committed: true,
         leader_contact: None,
         settled: false,

@@ -12,7 +12,7 @@ fn request(term: u64) -> Message {
 }
 
 fn beat(term: u64, round: u64) -> Message {
-    Message::Heartbeat { term: Term(term), commit: Index(0), round }
+    Message::Heartbeat { term: Term(term), commit: Index(0), round, all_hold: Index(0) }
 }
 
 fn answer(term: u64, round: u64) -> Message {

@@ -1,0 +1,30 @@
+//! What a node says of a peer that it cannot reach.
+
+use std::time::{Duration, Instant};
+
+use crate::dialler::Dial;
+
+/// What was said about a peer that cannot be reached: each sentence once a minute.
+#[derive(Default)]
+pub(super) struct Complaints {
+    last: Option<(String, Instant)>,
+    /// Since when it cannot be reached.
+    since: Option<Instant>,
+}
+
+/// Nodes that are started together find each other within this time; until then, silence.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Complaints {
+    pub(super) fn say(&mut self, dial: &Dial, error: &str) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let fresh = self
+            .last
+            .as_ref()
+            .is_none_or(|(last, when)| last != error || when.elapsed() >= Duration::from_secs(60));
+        if fresh && since.elapsed() >= PATIENCE {
+            log::warn!("peer: cannot reach node {} at {}: {error}", dial.peer, dial.address);
+            self.last = Some((error.to_owned(), Instant::now()));
+        }
+    }
+}
