@@ -40,7 +40,7 @@ pub struct Web {
     /// Whether `/metrics` answers.
     pub metrics: bool,
     /// Tells what the process has used.
-    pub process: fn() -> Option<ProcessUse>,
+    pub process: fn() -> ProcessUse,
 }
 
 /// A request that is not answered within this time is unknown.

@@ -138,16 +138,14 @@ impl Metrics {
     /// # Panics
     /// Never: writing into memory cannot fail.
     #[must_use]
-    pub fn text(&self, status: &Status, process: Option<ProcessUse>) -> String {
+    pub fn text(&self, status: &Status, process: ProcessUse) -> String {
         let mut out = String::new();
         encode(&mut out, &self.registry).expect("writes into memory cannot fail");
         let end = out.rfind("# EOF").unwrap_or(out.len());
         out.truncate(end);
         let mut now = Registry::default();
         now.sub_registry_with_prefix("quorate").register_collector(Box::new(Now(status.clone())));
-        if let Some(process) = process {
-            now.register_collector(Box::new(process));
-        }
+        now.register_collector(Box::new(process));
         encode(&mut out, &now).expect("writes into memory cannot fail");
         out
     }
@@ -159,17 +157,25 @@ impl Metrics {
     }
 }
 
-/// Named as every process's are.
+/// Named as Prometheus asks of every process.
 impl Collector for ProcessUse {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let cpu = ConstCounter::new(self.cpu_seconds);
         let (name, help) = ("process_cpu", "Processor time used");
         let kind = cpu.metric_type();
         cpu.encode(encoder.encode_descriptor(name, help, Some(&Unit::Seconds), kind)?)?;
-        let memory = ConstGauge::new(self.resident_bytes);
-        let (name, help) = ("process_resident_memory", "Memory that is resident");
-        let kind = memory.metric_type();
-        memory.encode(encoder.encode_descriptor(name, help, Some(&Unit::Bytes), kind)?)
+        let memory = "process_resident_memory_bytes";
+        let gauges = [
+            (memory, "Memory that is resident", self.resident_bytes),
+            ("process_open_fds", "Files and sockets that are open", self.open_files),
+        ];
+        for (name, help, value) in gauges {
+            let Some(value) = value else { continue };
+            let gauge = ConstGauge::new(value);
+            let kind = gauge.metric_type();
+            gauge.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        }
+        Ok(())
     }
 }
 

@@ -51,16 +51,18 @@ pub struct Settings {
     /// A sync that takes longer is worth a line.
     pub slow_sync: Duration,
     /// Tells what the process has used, for the metrics.
-    pub process: fn() -> Option<ProcessUse>,
+    pub process: fn() -> ProcessUse,
 }
 
 /// What a process has used since its start.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ProcessUse {
     /// Seconds of processor time, its own and the kernel's on its behalf.
     pub cpu_seconds: f64,
-    /// Bytes of memory that are resident now.
-    pub resident_bytes: u64,
+    /// Bytes of memory that are resident now, where the system says.
+    pub resident_bytes: Option<u64>,
+    /// Files and sockets that are open now, where the system says.
+    pub open_files: Option<u64>,
 }
 
 /// The bounds of a node's queues.

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod connect;
 pub mod data;
 pub mod doctor;
+pub mod fsync;
 pub mod members;
 pub mod node;
 mod open_files;
@@ -59,7 +60,7 @@ pub fn run(cli: Cli) -> Result<(), Failed> {
         Command::Verify(args) => block_on(bulk::verify(&common, &args)),
         Command::Export(args) => bulk::export(&common, &args),
         Command::Bench(args) => block_on(bench::bench(&common, &args)),
-        Command::Fsync(args) => bench::fsync(&common, &args),
+        Command::Fsync(args) => fsync::fsync(&common, &args),
         Command::Config { command } => config(&common, &command),
     }
 }

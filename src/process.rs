@@ -1,26 +1,34 @@
 //! What this process has used, as the kernel tells it.
 
 use quorate_actors::settings::ProcessUse;
-use rustix::param::{clock_ticks_per_second, page_size};
+use rustix::param::page_size;
+use rustix::time::{ClockId, clock_gettime};
 
-/// What the process has used since its start; `None` where the kernel does not say.
+/// What the process has used since its start. What the kernel does not say is `None`.
 #[must_use]
-pub fn used() -> Option<ProcessUse> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    parse(&stat, clock_ticks_per_second(), page_size() as u64)
+pub fn used() -> ProcessUse {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| resident(&text));
+    let files = std::fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64);
+    ProcessUse {
+        cpu_seconds: cpu_seconds(),
+        resident_bytes: pages.map(|pages| pages * page_size() as u64),
+        // The directory that is being read is one of them.
+        open_files: files.map(|files| files.saturating_sub(1)),
+    }
 }
 
-/// Reads a line of proc(5)'s `stat`. The command's name comes second, in brackets, and may hold
-/// anything.
-fn parse(stat: &str, ticks_per_second: u64, page_bytes: u64) -> Option<ProcessUse> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11);
-    let own: u64 = fields.next()?.parse().ok()?;
-    let kernels: u64 = fields.next()?.parse().ok()?;
-    let pages: u64 = fields.nth(8)?.parse().ok()?;
+/// The processor time of all threads of this process, the kernel's on its behalf included.
+#[must_use]
+pub fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
     #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
-    let cpu_seconds = (own + kernels) as f64 / ticks_per_second as f64;
-    Some(ProcessUse { cpu_seconds, resident_bytes: pages * page_bytes })
+    let (seconds, nanos) = (time.tv_sec as f64, time.tv_nsec as f64);
+    seconds + nanos / 1e9
+}
+
+/// The second field of proc(5)'s `statm`: pages that are resident.
+fn resident(statm: &str) -> Option<u64> {
+    statm.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -28,16 +36,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_brackets_and_spaces_does_not_mislead() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 4 0 99 1000000 256 \
-                    18446744073709551615 1 1 0";
-        let found = parse(stat, 100, 4_096).unwrap();
-        assert_eq!(found, ProcessUse { cpu_seconds: 2.0, resident_bytes: 1 << 20 });
-        assert_eq!(parse("7 (a) S 1", 100, 4_096), None);
+    fn statm_has_the_resident_pages_second() {
+        assert_eq!(resident("5000 256 100 7 0 300 0\n"), Some(256));
+        assert_eq!(resident(""), None);
     }
 
     #[test]
-    fn this_process_uses_memory() {
-        assert!(used().unwrap().resident_bytes > 1 << 20);
+    fn this_process_uses_time_memory_and_files() {
+        let (before, work) = (used(), (0..1_000_000u64).map(std::hint::black_box).sum::<u64>());
+        assert!(used().cpu_seconds > before.cpu_seconds, "{work}");
+        assert!(before.resident_bytes.is_none_or(|bytes| bytes > 1 << 20));
+        assert!(before.open_files.is_none_or(|files| files > 2));
     }
 }

@@ -8,6 +8,7 @@ pub mod logs;
 mod sled_db;
 pub mod sled_log;
 pub mod space;
+pub mod sync_time;
 #[cfg(test)]
 mod tests;
 mod watermark;

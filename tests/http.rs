@@ -152,6 +152,9 @@ async fn health_readiness_status_and_metrics_answer() {
         "quorate_raft_is_leader 1",
         "quorate_log_syncs_total",
         "quorate_log_sync_duration_seconds_bucket",
+        "\nprocess_cpu_seconds_total 0.",
+        "\nprocess_resident_memory_bytes ",
+        "\nprocess_open_fds ",
     ] {
         assert!(text.contains(name), "{name} in {text}");
     }

@@ -44,7 +44,7 @@ pub(crate) fn settings(id: u64, secret: Option<&[u8]>) -> Settings {
         own_state_thread: false,
         min_free_bytes: 0,
         slow_sync: std::time::Duration::from_millis(100),
-        process: || None,
+        process: Default::default,
     }
 }
 

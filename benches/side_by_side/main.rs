@@ -74,7 +74,7 @@ async fn run(load: Load, runs: &mut Runs, seconds: u64, etcd_load: &Path) {
         let mut command = Command::new(quorate());
         command.args(["bench", load.operation, "--json", "--warm-up", "0", "--keys", KEYS]);
         command.args(["--key-bytes", "8", "--endpoints", &peer.endpoints.join(",")]);
-        command.args(if first { &[][..] } else { &["--no-fill"] });
+        command.args(if first { &["--prefill"][..] } else { &[] });
         command.args([
             "--seconds",
             &seconds.to_string(),
@@ -108,7 +108,7 @@ fn loaded(peer: &Peer, seconds: u64, command: impl Fn(&Peer, u64, bool) -> Comma
             number("/completed"),
         ),
         memory: after.memory_mib,
-        generator: number("/own_cpu_seconds") / time,
+        generator: number("/generator/cpu_seconds") / time,
     }
 }
 

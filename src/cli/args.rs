@@ -79,8 +79,10 @@ impl Common {
     }
 }
 
+mod bench;
 mod operator;
 
+pub use bench::{Arrivals, BenchArgs, BenchConsistency, BenchWhat, Distribution, FsyncArgs, word};
 pub use operator::{
     AddArgs, BackupCommand, LeaderCommand, MemberCommand, RecoverArgs, ReplaceArgs, RestoreArgs,
 };
@@ -147,9 +149,9 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Print all keys as JSON lines
     Export(ExportArgs),
-    /// Measure how many requests a second the cluster takes, and how long each waits
+    /// Measure how many requests the cluster answers, and how fast
     Bench(BenchArgs),
-    /// Measure what it costs to make a write durable in a directory, without a cluster
+    /// Measure whether a disk is fit for a node
     Fsync(FsyncArgs),
     /// Check, print or explain the configuration
     Config {
@@ -347,7 +349,3 @@ pub struct ExportArgs {
     #[command(flatten)]
     pub escapes: Escapes,
 }
-
-mod bench;
-
-pub use bench::{BenchArgs, BenchConsistency, BenchWhat, Distribution, FsyncArgs};

@@ -26,6 +26,9 @@
 //! deadline a call survives the loss of connections and of leaders, and a write is executed at most
 //! once whatever is retried, because it keeps its id in its session.
 //!
+//! Programs that keep very many calls under way take their outcomes from a queue, [`Outcomes`],
+//! instead of one future for each.
+//!
 //! # Three ways to end
 //! `Ok`: it was executed, once. [`Error::NotExecuted`] and [`Error::Unreachable`]: it was not and
 //! never will be. [`Error::Unknown`]: a write was sent and no answer came before the deadline, or

@@ -237,49 +237,86 @@ async fn large_values_go_both_ways() {
     assert_eq!(entry.value.len(), 900_000);
 }
 
-#[tokio::test]
-async fn each_call_into_a_queue_comes_back_once_with_its_tag() {
-    let node = Node::start(done).await;
-    let client = Client::builder().endpoint(&node.address).connect().await.expect("greeted");
-    let (mut outcomes, mut taken) = (Outcomes::new(), Vec::new());
-    for tag in 0..500 {
-        client.submit_to(&outcomes, tag, put(), None);
+/// Takes outcomes until there are so many; and how often it had to wait.
+async fn take(outcomes: &mut Outcomes, count: usize) -> (Vec<Tagged>, usize) {
+    let (mut all, mut waits) = (Vec::new(), 0);
+    while all.len() < count {
+        outcomes.take(&mut all, usize::MAX).await;
+        waits += 1;
     }
-    while taken.len() < 500 {
-        let before = taken.len();
-        let count = outcomes.take(&mut taken, 100).await;
-        assert!((1..=100).contains(&count) && taken.len() == before + count);
-    }
-    assert!(taken.iter().all(|(_, result)| result.is_ok()));
-    let mut tags: Vec<u64> = taken.into_iter().map(|(tag, _)| tag).collect();
-    tags.sort_unstable();
-    assert!(tags.into_iter().eq(0..500));
+    (all, waits)
 }
 
 #[tokio::test]
-async fn a_queue_hears_of_calls_that_were_never_made_and_of_those_that_nobody_knows_of() {
-    let node = Node::start(|_| Reaction::Ignore).await;
-    let builder = Client::builder().endpoint(&node.address).deadline(Duration::from_millis(50));
-    let client = builder.connect().await.expect("greeted");
-    let (mut outcomes, mut taken) = (Outcomes::new(), Vec::new());
-    client.submit_to(&outcomes, 7, put(), None);
-    outcomes.take(&mut taken, 9).await;
-    assert!(matches!(taken.as_slice(), [(7, Err(Error::Unknown { .. }))]), "{taken:?}");
+async fn outcomes_of_many_calls_come_together_and_each_with_its_tag() {
+    let node = Node::start(done).await;
+    let client = Client::builder().endpoint(&node.address).connect().await.expect("greeted");
+    let mut outcomes = Outcomes::new();
+    for tag in 0..100 {
+        client.submit_to(&outcomes, tag, put(), None);
+    }
+    let (all, waits) = take(&mut outcomes, 100).await;
+    assert_eq!(waits, 1, "they travelled together, and one wake-up tells them all");
+    for (tag, (found, outcome)) in (0..).zip(all) {
+        let expected = Success::Put { revision: tag + 3, index: tag + 2, previous: None };
+        assert_eq!((found, outcome), (tag, Ok(expected)));
+    }
+}
 
-    // Its task has ended with its runtime.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("a runtime");
-    let address = node.address.clone();
-    let join = std::thread::spawn(move || {
-        let client = runtime.block_on(Client::builder().endpoint(&address).connect());
-        client.expect("greeted")
+#[tokio::test]
+async fn clients_may_share_a_queue_of_outcomes() {
+    let node = Node::start(done).await;
+    let builder = Client::builder().endpoint(&node.address);
+    let mut outcomes = Outcomes::new();
+    for tag in 0..3 {
+        let client = builder.clone().connect().await.expect("greeted");
+        client.submit_to(&outcomes, tag, put(), None);
+    }
+    let (all, _) = take(&mut outcomes, 3).await;
+    let mut tags: Vec<u64> = all.iter().map(|(tag, _)| *tag).collect();
+    tags.sort_unstable();
+    assert_eq!(tags, [0, 1, 2]);
+    assert!(all.iter().all(|(_, outcome)| outcome.is_ok()), "also when the handle is gone");
+}
+
+#[tokio::test]
+async fn what_is_refused_at_once_is_told_in_the_queue_too() {
+    let node = Node::start(done).await;
+    let builder = Client::builder().endpoint(&node.address).queue(2);
+    let client = builder.connect().await.expect("greeted");
+    let mut outcomes = Outcomes::new();
+    for tag in 0..5 {
+        client.submit_to(&outcomes, tag, put(), None);
+    }
+    let (all, _) = take(&mut outcomes, 5).await;
+    let refused: Vec<u64> = all
+        .iter()
+        .filter(|(_, outcome)| {
+            matches!(outcome, Err(Error::NotExecuted { code: ErrorCode::Overloaded, .. }))
+        })
+        .map(|(tag, _)| *tag)
+        .collect();
+    assert_eq!(refused, [2, 3, 4]);
+}
+
+#[test]
+fn a_stopped_client_says_so_in_the_queue() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let (first, second) = (runtime().expect("a runtime"), runtime().expect("a runtime"));
+    let mut outcomes = Outcomes::new();
+    let client = first.block_on(async {
+        let node = Node::start(|_| Reaction::Ignore).await;
+        let client = Client::builder().endpoint(&node.address).connect().await.expect("greeted");
+        client.submit_to(&outcomes, 1, put(), None);
+        client.submit_to(&outcomes, 2, Op::Get(Get::default()), None);
+        client
     });
-    let client = tokio::task::spawn_blocking(|| join.join()).await.expect("joined");
-    let client = client.expect("no panic");
-    taken.clear();
-    client.submit_to(&outcomes, 8, put(), None);
-    outcomes.take(&mut taken, 9).await;
-    assert!(matches!(taken.as_slice(), [(8, Err(Error::Unreachable { .. }))]), "{taken:?}");
+    drop(first);
+    client.submit_to(&outcomes, 3, put(), None);
+    let (all, _) = second.block_on(take(&mut outcomes, 3));
+    assert!(matches!(all[0], (1, Err(Error::Unknown { .. }))), "a write may be executed: {all:?}");
+    assert!(matches!(all[1], (2, Err(Error::Unreachable { .. }))), "{all:?}");
+    assert!(matches!(all[2], (3, Err(Error::Unreachable { .. }))), "never handed over: {all:?}");
 }
 
 #[test]
@@ -287,7 +324,7 @@ fn handles_and_futures_can_be_sent() {
     fn is_send<T: Send + Sync>() {}
     is_send::<Client>();
     is_send::<Pending>();
+    is_send::<Outcomes>();
     is_send::<Builder>();
     is_send::<Error>();
-    is_send::<Outcomes>();
 }

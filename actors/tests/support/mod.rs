@@ -191,7 +191,7 @@ fn start(member: &Member, membership: &Membership, bounds: fn(&mut Queues)) -> N
         own_state_thread: member.id.0 == 2,
         min_free_bytes: 1 << 20,
         slow_sync: Duration::from_secs(1),
-        process: || None,
+        process: Default::default,
     };
     let log_store = Memory::default();
     let disk = Arc::clone(&log_store.disk);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 /// `bench`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct BenchArgs {
     /// What to measure
     #[arg(value_enum)]
@@ -16,40 +16,47 @@ pub struct BenchArgs {
     /// How many requests may be unanswered, over all clients
     #[arg(long, default_value_t = 256)]
     pub outstanding: usize,
-    /// Send so many requests a second, whether or not those before are answered (open loop);
-    /// without it each client sends the next one when one is answered
-    #[arg(long, value_name = "PER_SECOND")]
-    pub rate: Option<u64>,
-    /// The size of a value
-    #[arg(long, default_value_t = 256)]
-    pub value_bytes: usize,
     /// How many keys
     #[arg(long, default_value_t = 10_000)]
     pub keys: u64,
     /// The size of a key
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_name = "BYTES")]
     pub key_bytes: usize,
-    /// Which keys are drawn how often
+    /// Which keys are asked for how often
     #[arg(long, value_enum, default_value_t = Distribution::Uniform)]
     pub distribution: Distribution,
-    /// Of `mixed`: how many of a hundred requests are reads
-    #[arg(long, default_value_t = 90, value_name = "PERCENT")]
+    /// The size of a value; of what is added, for `append`
+    #[arg(long, default_value_t = 256, value_name = "BYTES")]
+    pub value_bytes: usize,
+    /// With `mixed`: how many of a hundred requests are reads
+    #[arg(long, default_value_t = 50, value_name = "PERCENT")]
     pub reads: u32,
-    /// How fresh reads must be
+    /// With `get` and `mixed`: how fresh reads must be
     #[arg(long, value_enum, default_value_t = BenchConsistency::Linearizable)]
     pub consistency: BenchConsistency,
     /// How long to measure
     #[arg(long, default_value_t = 10)]
     pub seconds: u64,
-    /// How long to load the cluster before that, in seconds
+    /// How long the load runs before it is measured
     #[arg(long, default_value_t = 1, value_name = "SECONDS")]
     pub warm_up: u64,
-    /// Do not write all keys first where they are read
+    /// Write every key once before that
     #[arg(long)]
-    pub no_fill: bool,
-    /// Compare with the JSON output of an earlier run
+    pub prefill: bool,
+    /// Open loop: requests are due at this rate, whatever becomes of those before. Without it,
+    /// each answer lets the next request go
+    #[arg(long, value_name = "PER_SECOND")]
+    pub rate: Option<u64>,
+    /// With `--rate`: how the requests are spread over time
+    #[arg(long, value_enum, default_value_t = Arrivals::Constant)]
+    pub arrivals: Arrivals,
+    /// Compare with the JSON that an earlier run of the same kind printed
     #[arg(long, value_name = "OLD.json")]
     pub compare: Option<PathBuf>,
+    /// The directory in which this machine's sync is measured; by default the one for temporary
+    /// files
+    #[arg(long, value_name = "DIR")]
+    pub fsync_in: Option<PathBuf>,
 }
 
 /// What to measure.
@@ -61,34 +68,20 @@ pub enum BenchWhat {
     Get,
     /// Reads and writes
     Mixed,
-    /// Bytes added to values
+    /// Writes that add to a value
     Append,
-    /// Conditional writes, whose condition holds
+    /// Writes that are conditional on the revision this client saw last
     Cas,
 }
 
-impl BenchWhat {
-    /// Its word.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            BenchWhat::Put => "put",
-            BenchWhat::Get => "get",
-            BenchWhat::Mixed => "mixed",
-            BenchWhat::Append => "append",
-            BenchWhat::Cas => "cas",
-        }
-    }
-}
-
-/// Which keys are drawn how often.
+/// Which keys are asked for how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Distribution {
     /// All alike
     Uniform,
-    /// A few much more often than the rest (exponent 0.99)
+    /// The first most, the next about half as often, and so on (exponent 0.99, as in YCSB)
     Zipf,
-    /// One after another
+    /// One after the other, and again from the first
     Sequential,
 }
 
@@ -97,18 +90,34 @@ pub enum Distribution {
 pub enum BenchConsistency {
     /// As of now, confirmed by a quorum
     Linearizable,
-    /// As of now, by the leader's lease where it has one
+    /// As of now, by the leader's lease where the cluster allows it
     Lease,
     /// Whatever the node that is asked has
     Stale,
 }
 
+/// How the requests of an open loop are spread over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Arrivals {
+    /// At even distances
+    Constant,
+    /// At random, as those of many users who do not know of each other
+    Poisson,
+}
+
+/// The word that stands for a choice, on the command line and in JSON.
+#[must_use]
+pub fn word(choice: impl ValueEnum + Copy) -> String {
+    let possible = choice.to_possible_value();
+    possible.map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
 /// `fsync`
 #[derive(Debug, Args)]
 pub struct FsyncArgs {
-    /// A directory on the disk to measure
+    /// A directory on the disk in question
     pub directory: PathBuf,
-    /// How many writes
-    #[arg(long, default_value_t = 500)]
-    pub writes: u32,
+    /// How many syncs to measure, of each kind
+    #[arg(long, default_value_t = 1_000)]
+    pub count: u32,
 }

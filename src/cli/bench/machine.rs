@@ -1,152 +1,91 @@
-//! What the machine itself takes for what a write waits for: a sync, and the waking of a thread.
+//! What this machine itself takes for what requests wait for: a sync of the disk, and the waking of a
+//! thread that sleeps. Figures of two machines, or of a quiet and a busy hour, cannot be compared
+//! without them.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use crate::cli::args::{Common, FsyncArgs};
-use crate::cli::output::{Failed, exit, print_line};
+use crate::cli::fsync::Times;
+use crate::store::sync_time::{Space, is_in_memory};
 
-const PAGE: usize = 4_096;
-/// A sync that takes longer than this now and then holds up heartbeats: etcd's advice, too.
-const SUITABLE: Duration = Duration::from_millis(10);
+/// So often is each measured, and no longer than `WITHIN`.
+const TIMES: u32 = 200;
+const WITHIN: Duration = Duration::from_millis(500);
 
-/// What this machine takes, where the benchmark runs.
-#[derive(Clone, Copy, Debug)]
+/// What the machine takes.
+#[derive(Debug)]
 pub(super) struct Machine {
-    /// The median of syncing 4 KiB in the directory for temporary files; `None` where it cannot be
-    /// written.
-    pub(super) sync: Option<Duration>,
-    /// The median of waking a thread that sleeps.
-    pub(super) wake: Duration,
+    directory: String,
+    in_memory: bool,
+    /// Or why it could not be measured.
+    syncs: Result<Times, String>,
+    /// The median, in microseconds.
+    wake_micros: f64,
+    cores: usize,
 }
 
 impl Machine {
-    pub(super) fn measure() -> Self {
-        let sync = syncs(&std::env::temp_dir(), Space::Zeros, 50).ok();
-        Self { sync: sync.map(|times| at(&times, 0.5)), wake: wake() }
+    /// Measures it; to be done while the machine is otherwise idle.
+    pub(super) fn measure(directory: Option<&Path>) -> Self {
+        let temporary = std::env::temp_dir();
+        let directory = directory.unwrap_or(&temporary);
+        let syncs = Times::measure(directory, Space::ZeroFilled, TIMES, WITHIN);
+        Self {
+            directory: directory.display().to_string(),
+            in_memory: is_in_memory(directory),
+            syncs: syncs.map_err(|error| error.to_string()),
+            wake_micros: median(wakes()).as_secs_f64() * 1e6,
+            cores: thread::available_parallelism().map_or(0, usize::from),
+        }
     }
 
     pub(super) fn json(&self) -> Value {
-        json!({"sync_ms": self.sync.map(millis), "wake_us": self.wake.as_secs_f64() * 1e6})
+        json!({
+            "cores": self.cores,
+            "fdatasync_ms": self.syncs.as_ref().ok().map(Times::json),
+            "fdatasync_directory": self.directory, "fdatasync_in_memory": self.in_memory,
+            "wake_us": self.wake_micros,
+        })
+    }
+
+    pub(super) fn line(&self) -> String {
+        let Self { directory, cores, wake_micros, .. } = self;
+        let syncs = match &self.syncs {
+            Err(why) => format!("of a sync nothing is known: {directory}: {why}"),
+            Ok(times) => {
+                let (p50, p99) = (times.millis(0.5), times.millis(0.99));
+                let memory = if self.in_memory { ", which is memory and no disk" } else { "" };
+                format!("sync of 4 KiB p50 {p50:.3} ms, p99 {p99:.2} ms in {directory}{memory}")
+            }
+        };
+        format!("{cores} cores; {syncs}; waking an idle thread {wake_micros:.0} us")
     }
 }
 
-/// The median of handing a message to a thread that sleeps, and back, halved.
-fn wake() -> Duration {
-    let ((ask, asked), (answer, answered)) = (channel::<()>(), channel());
-    let thread =
-        std::thread::spawn(move || while asked.recv().is_ok() && answer.send(()).is_ok() {});
-    let mut times: Vec<Duration> = (0..50)
-        .map(|_| {
-            std::thread::sleep(Duration::from_millis(1));
-            let started = Instant::now();
-            let _ = ask.send(());
-            let _ = answered.recv();
-            started.elapsed() / 2
-        })
-        .collect();
-    drop(ask);
-    drop(thread.join());
+/// How long it takes from the call that wakes a sleeping thread until that runs.
+fn wakes() -> Vec<Duration> {
+    let (sender, receiver) = std::sync::mpsc::sync_channel::<Instant>(1);
+    let sleeper = thread::spawn(move || {
+        let times = receiver.iter().map(|called| called.elapsed());
+        times.collect::<Vec<_>>()
+    });
+    for _ in 0..TIMES {
+        // It is asleep again by then.
+        thread::sleep(Duration::from_millis(1));
+        if sender.send(Instant::now()).is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    sleeper.join().unwrap_or_default()
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
-}
-
-/// Where the writes go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Space {
-    /// To the end of a file that grows.
-    Fresh,
-    /// Over zeros that are there already, as the log does.
-    Zeros,
-}
-
-/// The times of so many writes of 4 KiB, each synced, in microseconds.
-fn syncs(directory: &Path, space: Space, writes: u32) -> io::Result<Histogram<u64>> {
-    let path = directory.join(format!(".quorate-fsync-{}", std::process::id()));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-    // Without a name it goes away by itself, however this ends.
-    std::fs::remove_file(&path)?;
-    if space == Space::Zeros {
-        let zeros = vec![0; PAGE * 64];
-        for chunk in 0..u64::from(writes).div_ceil(64) {
-            file.write_all_at(&zeros, chunk * zeros.len() as u64)?;
-        }
-        file.sync_all()?;
-    }
-    measure(&file, writes)
-}
-
-fn measure(file: &File, writes: u32) -> io::Result<Histogram<u64>> {
-    let mut times = Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds are right");
-    let page = [7; PAGE];
-    for number in 0..u64::from(writes) {
-        let started = Instant::now();
-        file.write_all_at(&page, number * PAGE as u64)?;
-        file.sync_data()?;
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        times.saturating_record(micros.max(1));
-    }
-    Ok(times)
-}
-
-fn at(times: &Histogram<u64>, quantile: f64) -> Duration {
-    Duration::from_micros(times.value_at_quantile(quantile))
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
-/// `fsync`: whether a disk is fit for a node.
-///
-/// # Errors
-/// When the directory cannot be written, and when the disk is too slow.
-pub fn fsync(common: &Common, args: &FsyncArgs) -> Result<(), Failed> {
-    if args.writes == 0 || args.writes > 1_000_000 {
-        return Err(Failed::usage("--writes is 1 to 1,000,000"));
-    }
-    let directory = args.directory.display().to_string();
-    let failed = |error: io::Error| Failed::file(&directory, &error);
-    let fresh = syncs(&args.directory, Space::Fresh, args.writes).map_err(failed)?;
-    let zeros = syncs(&args.directory, Space::Zeros, args.writes).map_err(failed)?;
-    let suitable = at(&zeros, 0.99) <= SUITABLE;
-    if common.json() {
-        let found = json!({
-            "directory": directory, "writes": args.writes, "suitable": suitable,
-            "zeros_ms": percentiles(&zeros), "fresh_ms": percentiles(&fresh),
-        });
-        print_line(found)?;
-    } else {
-        print_line(format_args!(
-            "{:24}{:>9}{:>9}{:>9}{:>9}",
-            "4 KiB and fdatasync, ms", "p50", "p90", "p99", "max"
-        ))?;
-        print_line(row("over zeros, as the log", &zeros))?;
-        print_line(row("into fresh space", &fresh))?;
-        let (word, p99) = (if suitable { "PASS" } else { "FAIL" }, millis(at(&zeros, 0.99)));
-        print_line(format_args!(
-            "{word}  99 of 100 syncs take up to {p99:.2} ms; up to {} ms is fit for a node",
-            SUITABLE.as_millis()
-        ))?;
-    }
-    if suitable { Ok(()) } else { Err(Failed::silent(exit::NO)) }
-}
-
-fn percentiles(times: &Histogram<u64>) -> Value {
-    let of = |quantile| millis(at(times, quantile));
-    json!({"p50": of(0.5), "p90": of(0.9), "p99": of(0.99), "max": of(1.0)})
-}
-
-fn row(what: &str, times: &Histogram<u64>) -> String {
-    let of = |quantile| millis(at(times, quantile));
-    format!("{what:24}{:>9.3}{:>9.3}{:>9.3}{:>9.3}", of(0.5), of(0.9), of(0.99), of(1.0))
 }
 
 #[cfg(test)]
@@ -154,13 +93,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_write_is_measured_and_nothing_is_left_behind() {
+    fn a_machine_is_measured_and_a_missing_directory_said() {
         let directory = tempfile::tempdir().unwrap();
-        for space in [Space::Fresh, Space::Zeros] {
-            let times = syncs(directory.path(), space, 70).unwrap();
-            assert_eq!(times.len(), 70);
-        }
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-        assert!(syncs(&directory.path().join("none"), Space::Fresh, 1).is_err());
+        let machine = Machine::measure(Some(directory.path()));
+        assert!(machine.syncs.is_ok() && machine.wake_micros > 0.0, "{machine:?}");
+        let none = directory.path().join("none");
+        let machine = Machine::measure(Some(&none));
+        assert!(machine.line().contains("nothing is known"), "{}", machine.line());
+        assert_eq!(machine.json()["fdatasync_ms"], Value::Null);
     }
 }

@@ -1,8 +1,12 @@
-//! What the servers used meanwhile, as their metrics tell.
+//! What the nodes used while they were measured, as their `/metrics` tell. A node that does not say is
+//! unknown, and no failure.
 
 use std::time::Duration;
 
+use quorate_client::MemberInfo;
 use serde_json::{Value, json};
+
+use super::record::float;
 
 /// How long a node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -11,21 +15,25 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Reading {
     cpu_seconds: f64,
-    resident_bytes: f64,
+    resident_bytes: Option<f64>,
 }
 
-/// What all nodes said at a moment; `None` for one that said nothing.
-#[derive(Clone, Debug)]
-pub(super) struct Readings(Vec<(String, Option<Reading>)>);
+/// What all nodes said at a moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Readings(Vec<(u64, String, Option<Reading>)>);
 
 impl Readings {
-    /// Asks all of them.
-    pub(super) async fn take(nodes: &[String]) -> Self {
+    /// Asks all members, at once.
+    pub(super) async fn take(members: &[MemberInfo]) -> Self {
+        let ask = |member: &MemberInfo| {
+            let address = member.client.clone();
+            tokio::task::spawn_blocking(move || ask(&address))
+        };
+        let asked: Vec<_> = members.iter().map(ask).collect();
         let mut readings = Vec::new();
-        for node in nodes {
-            let address = node.clone();
-            let asked = tokio::task::spawn_blocking(move || ask(&address)).await;
-            readings.push((node.clone(), asked.ok().flatten()));
+        for (member, answer) in members.iter().zip(asked) {
+            let reading = answer.await.ok().flatten();
+            readings.push((member.id.0, member.client.clone(), reading));
         }
         Self(readings)
     }
@@ -38,55 +46,81 @@ fn ask(address: &str) -> Option<Reading> {
 }
 
 fn read(text: &str) -> Option<Reading> {
-    let value = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line?.trim().parse().ok()
+    let value = |name: &str| -> Option<f64> {
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        line.trim().parse().ok()
     };
     let cpu_seconds = value("process_cpu_seconds_total")?;
-    Some(Reading { cpu_seconds, resident_bytes: value("process_resident_memory_bytes")? })
+    Some(Reading { cpu_seconds, resident_bytes: value("process_resident_memory_bytes") })
+}
+
+/// What one node used, if it is known.
+#[derive(Clone, Debug)]
+struct Used {
+    node: u64,
+    address: String,
+    cpu_seconds: Option<f64>,
+    /// At the end.
+    resident_bytes: Option<f64>,
 }
 
 /// What the nodes used between two moments.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Servers(pub(super) Vec<(String, Option<Used>)>);
-
-/// What one node used.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Used {
-    pub(super) cpu_seconds: f64,
-    /// At the end.
-    pub(super) resident_bytes: f64,
+#[derive(Clone, Debug)]
+pub(super) struct Servers {
+    nodes: Vec<Used>,
+    /// How many requests were answered meanwhile.
+    requests: u64,
 }
 
 impl Servers {
-    pub(super) fn between(before: Option<&Readings>, after: &Readings) -> Self {
-        let at = |node: &str| before?.0.iter().find(|(other, _)| other == node)?.1;
-        let used = |(node, after): &(String, Option<Reading>)| {
-            let used = at(node).zip(*after).map(|(before, after)| Used {
-                cpu_seconds: after.cpu_seconds - before.cpu_seconds,
-                resident_bytes: after.resident_bytes,
-            });
-            // One that was started anew meanwhile has counted from zero.
-            (node.clone(), used.filter(|used| used.cpu_seconds >= 0.0))
+    pub(super) fn between(before: &Readings, after: &Readings, requests: u64) -> Self {
+        let cpu_before = |node: u64| {
+            let found = before.0.iter().find(|(other, _, _)| *other == node);
+            Some(found?.2?.cpu_seconds)
         };
-        Self(after.0.iter().map(used).collect())
+        let used = |(node, address, now): &(u64, String, Option<Reading>)| {
+            let cpu = cpu_before(*node).zip(*now).map(|(before, now)| now.cpu_seconds - before);
+            Used {
+                node: *node,
+                address: address.clone(),
+                // One that was started anew meanwhile has counted from zero.
+                cpu_seconds: cpu.filter(|seconds| *seconds >= 0.0),
+                resident_bytes: now.and_then(|now| now.resident_bytes),
+            }
+        };
+        Self { nodes: after.0.iter().map(used).collect(), requests }
     }
 
-    /// The processor time of all nodes; `None` where one of them did not say.
-    pub(super) fn cpu_seconds(&self) -> Option<f64> {
-        let all = self.0.iter().map(|(_, used)| used.map(|used| used.cpu_seconds));
-        all.sum::<Option<f64>>().filter(|_| !self.0.is_empty())
+    fn micros(&self, cpu_seconds: Option<f64>) -> Option<f64> {
+        Some(cpu_seconds? * 1e6 / float(self.requests)).filter(|micros| micros.is_finite())
     }
 
     pub(super) fn json(&self) -> Value {
-        let node = |(address, used): &(String, Option<Used>)| {
+        let node = |used: &Used| {
             json!({
-                "address": address,
-                "cpu_seconds": used.map(|used| used.cpu_seconds),
-                "resident_bytes": used.map(|used| used.resident_bytes),
+                "node": used.node, "address": used.address, "cpu_seconds": used.cpu_seconds,
+                "cpu_us_per_operation": self.micros(used.cpu_seconds),
+                "resident_bytes": used.resident_bytes,
             })
         };
-        self.0.iter().map(node).collect()
+        self.nodes.iter().map(node).collect()
+    }
+
+    pub(super) fn line(&self) -> String {
+        if self.nodes.is_empty() {
+            return "unknown".to_owned();
+        }
+        let node = |used: &Used| {
+            let Some(cpu) = used.cpu_seconds else { return format!("n{} unknown", used.node) };
+            let each =
+                self.micros(Some(cpu)).map_or(String::new(), |us| format!(" ({us:.1} us each)"));
+            let memory = used
+                .resident_bytes
+                .map_or(String::new(), |bytes| format!(", {:.0} MiB", bytes / 1_048_576.0));
+            format!("n{} {cpu:.2} s CPU{each}{memory}", used.node)
+        };
+        self.nodes.iter().map(node).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -97,23 +131,34 @@ mod tests {
     const TEXT: &str = "# TYPE process_cpu_seconds counter\n# HELP process_cpu_seconds x.\n\
                         process_cpu_seconds_total 1.5\nprocess_resident_memory_bytes 4096\n# EOF\n";
 
-    #[test]
-    fn metrics_are_read() {
-        let expected = Reading { cpu_seconds: 1.5, resident_bytes: 4_096.0 };
-        assert_eq!(read(TEXT), Some(expected));
-        assert_eq!(read("process_cpu_seconds_total 1.5\n"), None);
+    fn readings(cpu: &[Option<f64>]) -> Readings {
+        let reading = |cpu_seconds| Reading { cpu_seconds, resident_bytes: Some(1_048_576.0) };
+        let node = |(id, cpu): (u64, &Option<f64>)| (id, format!("h:{id}"), cpu.map(reading));
+        Readings((1..).zip(cpu).map(node).collect())
     }
 
     #[test]
-    fn a_node_that_says_nothing_leaves_the_sum_open() {
-        let one = |cpu_seconds| Some(Reading { cpu_seconds, resident_bytes: 1.0 });
-        let before = Readings(vec![("a".into(), one(1.0)), ("b".into(), one(2.0))]);
-        let after = Readings(vec![("a".into(), one(4.0)), ("b".into(), one(2.5))]);
-        assert_eq!(Servers::between(Some(&before), &after).cpu_seconds(), Some(3.5));
-        let silent = Readings(vec![("a".into(), one(4.0)), ("b".into(), None)]);
-        assert_eq!(Servers::between(Some(&before), &silent).cpu_seconds(), None);
-        let again = Readings(vec![("a".into(), one(0.1)), ("b".into(), one(2.5))]);
-        assert_eq!(Servers::between(Some(&before), &again).cpu_seconds(), None);
-        assert_eq!(Servers::between(None, &after).cpu_seconds(), None);
+    fn metrics_are_read() {
+        let expected = Reading { cpu_seconds: 1.5, resident_bytes: Some(4_096.0) };
+        assert_eq!(read(TEXT), Some(expected));
+        assert_eq!(read("quorate_store_keys 1\n"), None);
+    }
+
+    #[test]
+    fn a_node_is_unknown_that_did_not_say_or_began_anew() {
+        let before = readings(&[Some(1.0), Some(2.0), None, Some(9.0)]);
+        let after = readings(&[Some(4.0), None, Some(1.0), Some(0.5)]);
+        let servers = Servers::between(&before, &after, 1_000_000);
+        assert_eq!(
+            servers.line(),
+            "n1 3.00 s CPU (3.0 us each), 1 MiB; n2 unknown; n3 unknown; n4 unknown"
+        );
+        let json = servers.json();
+        assert_eq!(
+            (&json[0]["cpu_us_per_operation"], &json[1]["cpu_seconds"]),
+            (&3.0.into(), &Value::Null)
+        );
+        let none = Servers::between(&before, &after, 0);
+        assert_eq!(none.json()[0]["cpu_us_per_operation"], Value::Null);
     }
 }

@@ -1,218 +1,190 @@
-//! What is asked: which operation, of which key, with which value.
+//! What is asked: which operation, of which key, and what its answer tells the next one.
+
+use std::collections::HashMap;
 
 use bytes::Bytes;
-use quorate_core::wire::client::{Append, CompareAndSwap, Consistency, Expect, Get, Op, Put};
+use quorate_client::{Error, Success};
+use quorate_core::wire::client::{Append, CompareAndSwap, Expect, Get, Op, Put};
 use rand::rngs::SmallRng;
-use rand::{Rng, RngCore, SeedableRng};
-use rand_distr::{Distribution as _, Zipf};
+use rand::{Rng, RngExt, SeedableRng};
 
-use crate::cli::args::{BenchArgs, BenchConsistency, BenchWhat, Distribution};
-use crate::cli::output::Failed;
+use super::keys::Keys;
+use super::record::Ended;
+use super::settings::Settings;
+use crate::cli::args::BenchWhat;
 
-/// The exponent of a zipf distribution, as in YCSB.
-const ZIPF: f64 = 0.99;
+/// Values do not grow beyond this by `append`: adding to a longer one costs more, and what is
+/// measured is to stay the same from the first second to the last.
+pub(super) const APPENDED_BYTES: u64 = 64 << 10;
 
-/// The operations of a benchmark.
+/// A request, as its answer will be judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked {
+    /// The key's number.
+    key: u64,
+    pub(super) is_read: bool,
+}
+
+/// The operations of a benchmark, one after the other.
 #[derive(Debug)]
 pub(super) struct Workload {
-    what: BenchWhat,
-    keys: u64,
-    key_bytes: usize,
-    name: &'static str,
+    settings: Settings,
+    keys: Keys,
     value: Bytes,
-    reads: u32,
-    consistency: Consistency,
-    distribution: Distribution,
-    zipf: Option<Zipf<f64>>,
-}
-
-/// What one client draws from.
-pub(super) struct Draw {
-    random: SmallRng,
-    next: u64,
-    step: u64,
-}
-
-impl Draw {
-    /// The source of client `number` of so many.
-    pub(super) fn of(number: u64, clients: u64) -> Self {
-        Self { random: SmallRng::seed_from_u64(number + 1), next: number, step: clients.max(1) }
-    }
+    /// Of `cas`: each key's revision as it was seen last. Of `append`: keys that are full.
+    revisions: HashMap<u64, u64>,
 }
 
 impl Workload {
-    pub(super) fn of(args: &BenchArgs) -> Result<Self, Failed> {
-        let digits = (args.keys - 1).max(1).to_string().len();
-        if args.key_bytes < digits {
-            return Err(Failed::usage(format!(
-                "keys of {} bytes cannot number {} keys: --key-bytes is at least {digits}",
-                args.key_bytes, args.keys
-            )));
-        }
-        let mut value = vec![0; args.value_bytes];
-        SmallRng::seed_from_u64(7).fill_bytes(&mut value);
-        #[expect(clippy::cast_precision_loss, reason = "a number of keys")]
-        let zipf = Zipf::new(args.keys as f64, ZIPF).ok();
-        let consistency = match args.consistency {
-            BenchConsistency::Linearizable => Consistency::Linearizable,
-            BenchConsistency::Lease => Consistency::Lease,
-            BenchConsistency::Stale => Consistency::Stale,
-        };
-        Ok(Self {
-            what: args.what,
-            keys: args.keys,
-            key_bytes: args.key_bytes,
-            name: name(args.key_bytes, digits),
+    pub(super) fn new(settings: &Settings, seed: u64) -> Self {
+        let mut value = vec![0; settings.value_bytes];
+        SmallRng::seed_from_u64(seed).fill_bytes(&mut value);
+        Self {
+            settings: settings.clone(),
+            keys: Keys::new(settings, seed),
             value: value.into(),
-            reads: args.reads,
-            consistency,
-            distribution: args.distribution,
-            zipf,
-        })
+            revisions: HashMap::new(),
+        }
     }
 
-    /// Whether it reads, or changes what must be there.
-    pub(super) fn needs_keys(&self) -> bool {
-        matches!(self.what, BenchWhat::Get | BenchWhat::Mixed | BenchWhat::Cas)
-    }
-
-    /// The next operation of a client.
-    pub(super) fn op(&self, draw: &mut Draw) -> Op {
-        let key = self.key(self.number(draw));
-        let reads = match self.what {
+    /// The next operation.
+    pub(super) fn next(&mut self) -> (Asked, Op) {
+        let key = self.keys.next();
+        let is_read = match self.settings.what {
             BenchWhat::Get => true,
-            BenchWhat::Mixed => draw.random.random_range(0..100) < self.reads,
+            BenchWhat::Mixed => self.keys.random.random_range(0..100) < self.settings.reads,
             BenchWhat::Put | BenchWhat::Append | BenchWhat::Cas => false,
         };
-        if reads {
-            return Op::Get(Get { key, consistency: self.consistency, ..Get::default() });
-        }
-        match self.what {
-            BenchWhat::Append => Op::Append(Append { key, value: self.value.clone() }),
-            BenchWhat::Cas => Op::CompareAndSwap(CompareAndSwap {
-                key,
-                expect: Expect::Value(self.value.clone()),
-                value: Some(self.value.clone()),
-            }),
-            BenchWhat::Put | BenchWhat::Get | BenchWhat::Mixed => self.put(key),
-        }
+        (Asked { key, is_read }, if is_read { self.get(key) } else { self.write(key) })
     }
 
     /// Sets a key.
-    pub(super) fn put_numbered(&self, number: u64) -> Op {
-        self.put(self.key(number))
+    pub(super) fn put(&mut self, key: u64) -> Op {
+        let (key, value) = (self.keys.bytes(key), self.value.clone());
+        Op::Put(Put { key, value, ..Put::default() })
     }
 
-    fn put(&self, key: Bytes) -> Op {
-        Op::Put(Put { key, value: self.value.clone(), ..Put::default() })
+    /// A key was written before the load began.
+    pub(super) fn filled(&mut self, key: u64, written: &Success) {
+        if let (BenchWhat::Cas, Success::Put { revision, .. }) = (self.settings.what, written) {
+            self.revisions.insert(key, *revision);
+        }
     }
 
-    fn number(&self, draw: &mut Draw) -> u64 {
-        match (self.distribution, &self.zipf) {
-            (Distribution::Sequential, _) => {
-                let number = draw.next % self.keys;
-                draw.next = draw.next.wrapping_add(draw.step);
-                number
+    fn get(&mut self, key: u64) -> Op {
+        let key = self.keys.bytes(key);
+        Op::Get(Get { key, consistency: self.settings.consistency, ..Get::default() })
+    }
+
+    fn write(&mut self, number: u64) -> Op {
+        match self.settings.what {
+            BenchWhat::Put | BenchWhat::Mixed | BenchWhat::Get => self.put(number),
+            BenchWhat::Append => {
+                let (key, value) = (self.keys.bytes(number), self.value.clone());
+                // The answer to the append that filled it asked for this.
+                if self.revisions.remove(&number).is_some() {
+                    return Op::Put(Put { key, value, ..Put::default() });
+                }
+                Op::Append(Append { key, value })
             }
-            (Distribution::Zipf, Some(zipf)) => {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "a whole number from 1"
-                )]
-                let rank = zipf.sample(&mut draw.random) as u64;
-                rank.saturating_sub(1).min(self.keys - 1)
-            }
-            (Distribution::Uniform | Distribution::Zipf, _) => {
-                draw.random.random_range(0..self.keys)
+            BenchWhat::Cas => {
+                let expect = Expect::ModRevision(self.revision(number));
+                let (key, value) = (self.keys.bytes(number), Some(self.value.clone()));
+                Op::CompareAndSwap(CompareAndSwap { key, expect, value })
             }
         }
     }
 
-    /// The key of a number, all of one length.
-    fn key(&self, number: u64) -> Bytes {
-        let digits = self.key_bytes - self.name.len();
-        format!("{}{number:0digits$}", self.name).into()
+    fn revision(&self, key: u64) -> u64 {
+        self.revisions.get(&key).copied().unwrap_or(0)
     }
-}
 
-/// What keys begin with, where there is room: so nobody's own keys are written over.
-fn name(key_bytes: usize, digits: usize) -> &'static str {
-    ["bench/", "b/", "b"].into_iter().find(|name| name.len() + digits <= key_bytes).unwrap_or("")
+    /// Judges an answer, and learns from it.
+    pub(super) fn answered(&mut self, asked: Asked, answer: Result<Success, Error>) -> Ended {
+        match answer {
+            Err(error) => Ended::Failed(error),
+            Ok(Success::Get { entry: None, .. }) => Ended::NotFound,
+            Ok(Success::CompareAndSwap { swapped, entry, .. }) => {
+                let now = entry.map_or(0, |entry| entry.mod_revision);
+                let known = self.revisions.entry(asked.key).or_default();
+                // Answers may overtake each other.
+                *known = now.max(*known);
+                if swapped { Ended::Done } else { Ended::Conflict }
+            }
+            Ok(Success::Append { length, revision, .. }) => {
+                if length >= APPENDED_BYTES {
+                    self.revisions.insert(asked.key, revision);
+                }
+                Ended::Done
+            }
+            Ok(_) => Ended::Done,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use quorate_core::wire::client::KeyValue;
 
-    use clap::Parser as _;
-
+    use super::super::settings::parsed;
     use super::*;
-    use crate::cli::args::{Cli, Command};
 
-    fn args(words: &str) -> BenchArgs {
-        let words = ["quorate", "bench"].into_iter().chain(words.split_whitespace());
-        match Cli::parse_from(words).command {
-            Command::Bench(args) => args,
-            other => panic!("{other:?}"),
-        }
+    fn workload(words: &str) -> Workload {
+        Workload::new(&parsed(words).unwrap(), 1)
     }
 
-    fn keys(words: &str, count: usize) -> BTreeMap<Bytes, usize> {
-        let workload = Workload::of(&args(words)).unwrap();
-        let (mut draw, mut found) = (Draw::of(0, 1), BTreeMap::new());
-        for _ in 0..count {
-            let key = workload.op(&mut draw).key().unwrap().clone();
-            *found.entry(key).or_default() += 1;
-        }
-        found
-    }
-
-    #[test]
-    fn keys_are_of_the_length_asked_for_and_named_where_there_is_room() {
-        for (bytes, first) in
-            [(16, "bench/0000000000"), (8, "b/000000"), (6, "b/0000"), (5, "b0000"), (4, "0000")]
-        {
-            let found =
-                keys(&format!("put --keys 10000 --key-bytes {bytes} --distribution sequential"), 1);
-            assert_eq!(found.keys().next().unwrap(), first);
-        }
-        let error = Workload::of(&args("put --keys 10001 --key-bytes 4")).unwrap_err();
-        assert!(error.message.contains("at least 5"), "{error}");
-    }
-
-    #[test]
-    fn each_distribution_draws_what_its_name_says() {
-        let sequential = keys("put --keys 100 --distribution sequential", 200);
-        assert!(sequential.len() == 100 && sequential.values().all(|count| *count == 2));
-        let uniform = keys("put --keys 100", 20_000);
-        assert!(uniform.values().all(|count| (100..300).contains(count)), "{uniform:?}");
-        let zipf = keys("put --keys 100 --distribution zipf", 20_000);
-        let first = zipf.values().next().unwrap();
-        // Of 100 keys the first has 1 in 5.2, the second about half of that.
-        assert!((3_000..4_700).contains(first), "{zipf:?}");
+    fn swap(swapped: bool, mod_revision: u64) -> Result<Success, Error> {
+        let (key, value) = (Bytes::new(), Bytes::new());
+        let entry = KeyValue { key, value, create_revision: 1, mod_revision, version: 1, lease: 0 };
+        Ok(Success::CompareAndSwap { revision: 99, index: 1, swapped, entry: Some(entry) })
     }
 
     #[test]
     fn mixed_reads_as_often_as_asked() {
-        let workload = Workload::of(&args("mixed --reads 70")).unwrap();
-        let mut draw = Draw::of(0, 1);
-        let reads = (0..10_000).filter(|_| !workload.op(&mut draw).is_write()).count();
-        assert!((6_700..7_300).contains(&reads), "{reads}");
+        for (percent, range) in [(0, 0..1), (70, 6_700..7_300), (100, 10_000..10_001)] {
+            let mut workload = workload(&format!("mixed --reads {percent}"));
+            let reads = (0..10_000).filter(|_| {
+                let (asked, op) = workload.next();
+                assert_eq!(asked.is_read, !op.is_write());
+                asked.is_read
+            });
+            let reads = reads.count();
+            assert!(range.contains(&reads), "{percent} %: {reads}");
+        }
     }
 
     #[test]
-    fn clients_share_a_sequence() {
-        let workload = Workload::of(&args("put --keys 10 --distribution sequential")).unwrap();
-        let mut all: Vec<Bytes> = (0..2)
-            .flat_map(|client| {
-                let mut draw = Draw::of(client, 2);
-                let workload = &workload;
-                (0..5).map(move |_| workload.op(&mut draw).key().unwrap().clone())
-            })
-            .collect();
-        all.sort();
-        all.dedup();
-        assert_eq!(all.len(), 10);
+    fn a_conditional_write_expects_what_was_seen_last() {
+        let mut workload = workload("cas --keys 1");
+        let mut expected = |answer| {
+            let (asked, op) = workload.next();
+            let Op::CompareAndSwap(swap) = op else { panic!("{op:?}") };
+            (swap.expect, workload.answered(asked, answer))
+        };
+        assert!(matches!(expected(swap(false, 7)), (Expect::ModRevision(0), Ended::Conflict)));
+        assert!(matches!(expected(swap(true, 9)), (Expect::ModRevision(7), Ended::Done)));
+        assert!(matches!(expected(swap(false, 8)), (Expect::ModRevision(9), Ended::Conflict)));
+        let gone = Error::Unreachable { reason: "gone".to_owned() };
+        assert!(matches!(expected(Err(gone)), (Expect::ModRevision(9), Ended::Failed(_))));
+    }
+
+    #[test]
+    fn a_value_that_has_grown_long_is_begun_anew() {
+        let mut workload = workload("append --keys 1");
+        let mut next = |length| {
+            let (asked, op) = workload.next();
+            workload.answered(asked, Ok(Success::Append { revision: 3, index: 1, length }));
+            op.name()
+        };
+        let names = [256, APPENDED_BYTES, 256, 512].map(&mut next);
+        assert_eq!(names, ["append", "append", "put", "append"]);
+    }
+
+    #[test]
+    fn a_read_of_what_is_not_there_is_told_apart() {
+        let mut workload = workload("get");
+        let (asked, _) = workload.next();
+        let nothing = Ok(Success::Get { revision: 1, index: 1, entry: None });
+        assert!(matches!(workload.answered(asked, nothing), Ended::NotFound));
     }
 }
