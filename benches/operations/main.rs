@@ -1,6 +1,7 @@
 //! What operating a cluster costs its clients, measured on real processes: kills and planned
 //! stops of the leader, checkpoints of a large state, followers that catch up, a long overwriting
-//! of a small working set, the start of a large node.
+//! of a small working set, the start of a large node; and whether it stays as fast with many keys,
+//! large values, more nodes, idle sessions, one slow node, and for minutes.
 //!
 //! ```console
 //! $ cargo bench --bench operations -- kills 60     # the leader, with SIGKILL
@@ -9,17 +10,26 @@
 //! $ cargo bench --bench operations -- pause 500    # MB of state, checkpointed under writes
 //! $ cargo bench --bench operations -- catchup 200000
 //! $ cargo bench --bench operations -- boot 1000000
+//! $ cargo bench --bench operations -- keys 1000000
+//! $ cargo bench --bench operations -- values       # 16 B to 1 MiB
+//! $ cargo bench --bench operations -- nodes        # 3, 5 and 7
+//! $ cargo bench --bench operations -- sessions 10000   # idle ones; takes as many open files
+//! $ cargo bench --bench operations -- slow 3       # rounds with one slow node
+//! $ cargo bench --bench operations -- saturated 60 # seconds
 //! ```
 //!
 //! It prints what it measures and judges nothing: timings depend on the machine.
 
 #![expect(clippy::print_stdout, reason = "it prints what it measures")]
 
+mod bench;
 mod catch_up;
 mod failover;
 mod growth;
+mod hindered;
 mod large;
 mod load;
+mod scale;
 
 use std::path::Path;
 use std::time::Duration;
@@ -39,7 +49,16 @@ async fn main() {
         Some("pause") => large::pause(number(500)).await,
         Some("catchup") => catch_up::run(number(200_000)).await,
         Some("boot") => large::boot(number(1_000_000)).await,
-        _ => println!("kills|stops|growth|pause|catchup|boot [NUMBER]"),
+        Some("keys") => scale::keys(number(1_000_000)).await,
+        Some("values") => scale::values().await,
+        Some("nodes") => scale::nodes().await,
+        Some("sessions") => scale::sessions(number(10_000)).await,
+        Some("slow") => hindered::run(number(3)).await,
+        Some("saturated") => scale::saturated(number(60)).await,
+        _ => println!(
+            "kills|stops|growth|pause|catchup|boot|keys|values|nodes|sessions|slow|saturated \
+             [NUMBER]"
+        ),
     }
 }
 
