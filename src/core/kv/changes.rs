@@ -10,6 +10,7 @@
 
 use bytes::Bytes;
 
+use super::held::Held;
 use super::record;
 use super::state::StateMachine;
 
@@ -25,7 +26,7 @@ pub struct Changes {
     period: u64,
     /// The store's revision at the last checkpoint.
     since_revision: u64,
-    keys: Vec<Bytes>,
+    keys: Vec<Held>,
     distinct_keys: usize,
     sessions: Vec<u64>,
     /// Replies that the last checkpoint holds, and that are gone.
@@ -64,11 +65,11 @@ impl Changes {
     }
 
     /// A key is written or removed whose record was last written at that revision; 0 for none.
-    pub(super) fn key(&mut self, key: &Bytes, last_written: u64) {
+    pub(super) fn key(&mut self, key: &[u8], last_written: u64) {
         if last_written > self.since_revision {
             return;
         }
-        self.keys.push(key.clone());
+        self.keys.push(Held::copied(key));
         if self.keys.len() > 2 * self.distinct_keys + SLACK {
             self.keys.sort_unstable();
             self.keys.dedup();

@@ -179,9 +179,9 @@ impl Command {
         true
     }
 
-    /// Reads what [`encode`](Self::encode) wrote. Keys and values are copied on purpose: a
-    /// slice would keep the whole batch alive that the entry arrived in, for as long as the
-    /// state keeps the value.
+    /// Reads what [`encode`](Self::encode) wrote. Keys and values may be parts of `bytes`, and of
+    /// the whole batch that the entry arrived in: whoever keeps one copies it, or it would keep the
+    /// batch alive as well.
     ///
     /// # Errors
     /// When the bytes are of another format, damaged, or more than one command.
@@ -190,7 +190,7 @@ impl Command {
         if *format != FORMAT {
             return Err(CommandError::Format(*format));
         }
-        if let Some(command) = Self::read_quickly(body) {
+        if let Some(command) = Self::read_quickly(bytes, body) {
             return Ok(command);
         }
         let mut rest = body;
@@ -201,8 +201,9 @@ impl Command {
         rest.is_empty().then_some(command).ok_or_else(more)
     }
 
-    /// Reads what [`write_quickly`](Self::write_quickly) writes; nothing else, and no damage.
-    fn read_quickly(body: &[u8]) -> Option<Self> {
+    /// Reads what [`write_quickly`](Self::write_quickly) writes, in a part of `bytes`; nothing
+    /// else, and no damage.
+    fn read_quickly(bytes: &Bytes, body: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(body);
         let mut next = || reader.token().ok();
         if [next()?, next()?, next()?] != [Token::Map(1), Token::Str(b"w"), Token::Array(5)] {
@@ -212,7 +213,7 @@ impl Command {
         let [acked, value_bytes] = [next()?.uint()?, next()?.uint()?];
         let [Token::Map(1), name, fields] = [next()?, next()?, next()?] else { return None };
         let [Token::Bin(key), Token::Bin(value)] = [next()?, next()?] else { return None };
-        let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        let (key, value) = (bytes.slice_ref(key), bytes.slice_ref(value));
         let op = match (name, fields) {
             (Token::Str(b"p"), Token::Array(3)) => {
                 let Token::Bool(return_previous) = next()? else { return None };

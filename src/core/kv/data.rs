@@ -7,8 +7,9 @@ use bytes::{Bytes, BytesMut};
 use super::changes::Changes;
 use super::command::WriteOp;
 use super::digest::{self, Tally};
+use super::held::Held;
 use super::keyed::Keyed;
-use super::record::{self as stored, KeyRecord};
+use super::record::{self as stored, KeyRecord, RawBytes};
 use crate::types::Index;
 use crate::wire::client::{ErrorCode, Expect, Failure, KeyValue, OpResult, Success};
 
@@ -22,7 +23,7 @@ const FIRST_REVISION: u64 = 1;
 /// What the store knows of a key.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
-    value: Bytes,
+    value: Held,
     create_revision: u64,
     mod_revision: u64,
     version: u64,
@@ -33,13 +34,13 @@ pub(super) struct Record {
 
 impl Record {
     /// A record of `key` at its creation.
-    fn created(key: &[u8], value: Bytes, revision: u64) -> Self {
+    fn created(key: &[u8], value: Held, revision: u64) -> Self {
         let (create_revision, mod_revision, version, lease) = (revision, revision, 1, 0);
         Self { value, create_revision, mod_revision, version, lease, hash: 0 }.hashed(key)
     }
 
     /// The record that follows this one when `key` is written.
-    fn rewritten(&self, key: &[u8], value: Bytes, revision: u64) -> Self {
+    fn rewritten(&self, key: &[u8], value: Held, revision: u64) -> Self {
         let (mod_revision, version) = (revision, self.version + 1);
         Self { value, mod_revision, version, lease: 0, hash: 0, ..*self }.hashed(key)
     }
@@ -52,7 +53,7 @@ impl Record {
 
     fn encode(&self) -> Bytes {
         stored::encode(&KeyRecord {
-            value: self.value.clone(),
+            value: RawBytes(&self.value),
             create_revision: self.create_revision,
             mod_revision: self.mod_revision,
             version: self.version,
@@ -65,11 +66,11 @@ impl Record {
         Tally { hash: self.hash, bytes }
     }
 
-    /// The entry, as replies bear it; the bytes are shared.
+    /// The entry, as replies bear it; long values are shared.
     pub(super) fn entry(&self, key: Bytes) -> KeyValue {
         KeyValue {
             key,
-            value: self.value.clone(),
+            value: self.value.bytes(),
             create_revision: self.create_revision,
             mod_revision: self.mod_revision,
             version: self.version,
@@ -139,11 +140,12 @@ impl Data {
     }
 
     /// Puts a key in as its record says.
-    pub(super) fn insert(&mut self, key: Bytes, record: KeyRecord) {
+    pub(super) fn insert(&mut self, key: &[u8], record: KeyRecord<Bytes>) {
         let KeyRecord { value, create_revision, mod_revision, version, lease } = record;
+        let value = Held::of(value);
         let record = Record { value, create_revision, mod_revision, version, lease, hash: 0 };
-        let record = record.hashed(&key);
-        self.tally.add(record.tally(&key));
+        let record = record.hashed(key);
+        self.tally.add(record.tally(key));
         self.map.insert(key, record);
     }
 
@@ -162,37 +164,41 @@ impl Data {
     ) -> OpResult {
         match op {
             WriteOp::Put { key, value, return_previous } => {
-                Ok(self.put(key, value, return_previous, index, changes))
+                Ok(self.put(&key, &value, return_previous, index, changes))
             }
-            WriteOp::Append { key, value } => self.append(key, &value, value_bytes, index, changes),
+            WriteOp::Append { key, value } => {
+                self.append(&key, &value, value_bytes, index, changes)
+            }
             WriteOp::Delete { key, return_previous } => {
                 Ok(self.delete(&key, return_previous, index, changes))
             }
             WriteOp::CompareAndSwap { key, expect, value } => {
                 Ok(self.compare_and_swap(key, &expect, value, index, changes))
             }
-            WriteOp::Increment { key, by } => self.increment(key, by, index, changes),
+            WriteOp::Increment { key, by } => self.increment(&key, by, index, changes),
         }
     }
 
     fn put(
         &mut self,
-        key: Bytes,
-        value: Bytes,
+        key: &[u8],
+        value: &[u8],
         return_previous: bool,
         index: Index,
         changes: &mut Changes,
     ) -> Success {
-        let asked = return_previous.then(|| key.clone());
-        let Ok(written) = self.write(key, changes, |_| Ok::<_, std::convert::Infallible>(value));
+        let held = Held::copied(value);
+        let Ok(written) = self.write(key, changes, |_| Ok::<_, std::convert::Infallible>(held));
+        // A copy: the session keeps the reply, and the key is a part of a batch.
+        let asked = return_previous.then(|| Bytes::copy_from_slice(key));
         let previous = asked.map(|key| written.previous.map(|record| record.entry(key)));
         Success::Put { revision: self.revision, index: index.0, previous }
     }
 
     fn append(
         &mut self,
-        key: Bytes,
-        tail: &Bytes,
+        key: &[u8],
+        tail: &[u8],
         limit: u64,
         index: Index,
         changes: &mut Changes,
@@ -205,12 +211,12 @@ impl Data {
                 return Err(too_large(length, limit));
             }
             if head.is_empty() {
-                return Ok(tail.clone());
+                return Ok(Held::copied(tail));
             }
             let mut value = BytesMut::with_capacity(head.len() + tail.len());
             value.extend_from_slice(head);
             value.extend_from_slice(tail);
-            Ok(value.freeze())
+            Ok(Held::of(value.freeze()))
         })?;
         Ok(Success::Append { revision: self.revision, index: index.0, length })
     }
@@ -262,18 +268,17 @@ impl Data {
         value: Bytes,
         changes: &mut Changes,
     ) -> Result<KeyValue, Option<Record>> {
-        let named = key.clone();
-        let replied = value.clone();
-        let written = self.write(key, changes, |record| {
+        let held = Held::of(value.clone());
+        let written = self.write(&key, changes, |record| {
             if is_expected(expect, record) || mutant!(FailedSwapWrites) {
-                Ok(value)
+                Ok(held)
             } else {
                 Err(record.cloned())
             }
         })?;
         Ok(KeyValue {
-            key: named,
-            value: replied,
+            key,
+            value,
             create_revision: written.create_revision,
             mod_revision: self.revision,
             version: written.version,
@@ -281,13 +286,13 @@ impl Data {
         })
     }
 
-    fn increment(&mut self, key: Bytes, by: i64, index: Index, changes: &mut Changes) -> OpResult {
+    fn increment(&mut self, key: &[u8], by: i64, index: Index, changes: &mut Changes) -> OpResult {
         let mut number = 0;
         self.write(key, changes, |record| {
             let found = record.map_or(Some(0), |record| parse_number(&record.value));
             let found = found.ok_or_else(not_a_number)?;
             number = found.checked_add(by).ok_or_else(|| overflow(found, by))?;
-            Ok(Bytes::from(number.to_string()))
+            Ok(Held::copied(number.to_string().as_bytes()))
         })?;
         Ok(Success::Increment { revision: self.revision, index: index.0, number })
     }
@@ -296,23 +301,23 @@ impl Data {
     /// revision. Nothing changes where `decide` refuses. A key that exists is looked up once.
     fn write<E>(
         &mut self,
-        key: Bytes,
+        key: &[u8],
         changes: &mut Changes,
-        decide: impl FnOnce(Option<&Record>) -> Result<Bytes, E>,
+        decide: impl FnOnce(Option<&Record>) -> Result<Held, E>,
     ) -> Result<Written, E> {
         let revision = self.revision + 1;
-        let written = if let Some(record) = self.map.get_mut(&key) {
-            let next = record.rewritten(&key, decide(Some(record))?, revision);
-            changes.key(&key, record.mod_revision);
-            self.tally.add(next.tally(&key));
-            self.tally.remove(record.tally(&key));
+        let written = if let Some(record) = self.map.get_mut(key) {
+            let next = record.rewritten(key, decide(Some(record))?, revision);
+            changes.key(key, record.mod_revision);
+            self.tally.add(next.tally(key));
+            self.tally.remove(record.tally(key));
             let (create_revision, version) = (next.create_revision, next.version);
             let previous = Some(std::mem::replace(record, next));
             Written { previous, create_revision, version }
         } else {
-            let record = Record::created(&key, decide(None)?, revision);
-            changes.key(&key, 0);
-            self.tally.add(record.tally(&key));
+            let record = Record::created(key, decide(None)?, revision);
+            changes.key(key, 0);
+            self.tally.add(record.tally(key));
             self.map.insert(key, record);
             Written { previous: None, create_revision: revision, version: 1 }
         };
@@ -338,7 +343,7 @@ impl Data {
 fn is_expected(expect: &Expect, found: Option<&Record>) -> bool {
     match expect {
         Expect::Absent | Expect::ModRevision(0) => found.is_none(),
-        Expect::Value(value) => found.is_some_and(|record| record.value == value),
+        Expect::Value(value) => found.is_some_and(|record| *record.value == **value),
         Expect::ModRevision(revision) => {
             found.is_some_and(|record| record.mod_revision == *revision)
         }

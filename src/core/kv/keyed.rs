@@ -13,14 +13,13 @@
 //! The index hashes with the process's own random keys, so that nobody can choose keys that meet
 //! in it. Nothing of that shows: what is in order comes from the tree.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
-use std::ops::{Bound, Deref};
+use std::ops::Bound;
 
-use bytes::Bytes;
 use hashbrown::HashTable;
 use imbl::{OrdMap, Vector};
+
+use super::held::Held;
 
 /// The parts of the index.
 const SHARDS: usize = 256;
@@ -28,80 +27,12 @@ const SHARDS: usize = 256;
 /// A slot's number.
 type Slot = u32;
 
-/// A key. A short one lies in the slot itself, where it is compared without going elsewhere.
-#[derive(Clone, Debug)]
-pub(super) enum Key {
-    Short(u8, [u8; SHORT]),
-    Long(Bytes),
-}
-
-/// What fits into the size of a [`Bytes`].
-const SHORT: usize = 30;
-
-impl Key {
-    fn of(key: Bytes) -> Self {
-        let mut short = [0; SHORT];
-        match (u8::try_from(key.len()), short.get_mut(..key.len())) {
-            (Ok(length), Some(place)) => {
-                place.copy_from_slice(&key);
-                Key::Short(length, short)
-            }
-            (_, _) => Key::Long(key),
-        }
-    }
-
-    /// The key as bytes of its own.
-    pub(super) fn bytes(&self) -> Bytes {
-        match self {
-            Key::Short(..) => Bytes::copy_from_slice(self),
-            Key::Long(key) => key.clone(),
-        }
-    }
-}
-
-impl Deref for Key {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Key::Short(length, short) => short.get(..usize::from(*length)).unwrap_or_default(),
-            Key::Long(key) => key,
-        }
-    }
-}
-
-impl Borrow<[u8]> for Key {
-    fn borrow(&self) -> &[u8] {
-        self
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        **self == **other
-    }
-}
-
-impl Eq for Key {}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (**self).cmp(&**other)
-    }
-}
-
 /// Values by key.
 #[derive(Debug)]
 pub(super) struct Keyed<V: Clone> {
-    order: OrdMap<Key, Slot>,
+    order: OrdMap<Held, Slot>,
     /// `None`: nobody's, to be used again.
-    slots: Vector<Option<(Key, V)>>,
+    slots: Vector<Option<(Held, V)>>,
     /// What only the original has, and a copy that is changed makes anew.
     own: Option<Own>,
 }
@@ -148,8 +79,8 @@ impl<V: Clone> Keyed<V> {
     }
 
     /// Puts a key in that is not there.
-    pub(super) fn insert(&mut self, key: Bytes, value: V) {
-        let key = Key::of(key);
+    pub(super) fn insert(&mut self, key: &[u8], value: V) {
+        let key = Held::copied(key);
         let slot = match self.own().free.pop() {
             Some(slot) => slot,
             None => {
@@ -174,7 +105,7 @@ impl<V: Clone> Keyed<V> {
     }
 
     /// All of them, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &V)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Held, &V)> {
         self.order.iter().filter_map(|(_, slot)| self.at(*slot))
     }
 
@@ -182,12 +113,12 @@ impl<V: Clone> Keyed<V> {
     pub(super) fn from<'a>(
         &'a self,
         start: Bound<&[u8]>,
-    ) -> impl Iterator<Item = (&'a Key, &'a V)> + use<'a, V> {
+    ) -> impl Iterator<Item = (&'a Held, &'a V)> + use<'a, V> {
         let range = self.order.range::<_, [u8]>((start, Bound::Unbounded));
         range.filter_map(|(_, slot)| self.at(*slot))
     }
 
-    fn at(&self, slot: Slot) -> Option<(&Key, &V)> {
+    fn at(&self, slot: Slot) -> Option<(&Held, &V)> {
         self.slots.get(place(slot))?.as_ref().map(|(key, value)| (key, value))
     }
 
@@ -202,7 +133,7 @@ fn place(slot: Slot) -> usize {
 }
 
 impl Own {
-    fn of<V: Clone>(slots: &Vector<Option<(Key, V)>>) -> Self {
+    fn of<V: Clone>(slots: &Vector<Option<(Held, V)>>) -> Self {
         let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
         let mut own = Self { hasher: RandomState::new(), shards, free: Vec::new() };
         for (slot, there) in (0..).zip(slots) {
@@ -221,12 +152,12 @@ impl Own {
         (hash, usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or(0))
     }
 
-    fn find<V: Clone>(&self, key: &[u8], slots: &Vector<Option<(Key, V)>>) -> Option<Slot> {
+    fn find<V: Clone>(&self, key: &[u8], slots: &Vector<Option<(Held, V)>>) -> Option<Slot> {
         let (hash, shard) = self.hash(key);
         self.shards.get(shard)?.find(hash, |slot| is_at(key, *slot, slots)).copied()
     }
 
-    fn insert<V: Clone>(&mut self, key: &[u8], slot: Slot, slots: &Vector<Option<(Key, V)>>) {
+    fn insert<V: Clone>(&mut self, key: &[u8], slot: Slot, slots: &Vector<Option<(Held, V)>>) {
         let (hash, shard) = self.hash(key);
         let Self { hasher, shards, .. } = self;
         let again = |slot: &Slot| match slots.get(place(*slot)) {
@@ -239,7 +170,7 @@ impl Own {
     }
 
     /// Takes a key out; its slot is free.
-    fn remove<V: Clone>(&mut self, key: &[u8], slots: &Vector<Option<(Key, V)>>) -> Option<Slot> {
+    fn remove<V: Clone>(&mut self, key: &[u8], slots: &Vector<Option<(Held, V)>>) -> Option<Slot> {
         let (hash, shard) = self.hash(key);
         let shard = self.shards.get_mut(shard)?;
         let found = shard.find_entry(hash, |slot| is_at(key, *slot, slots)).ok()?;
@@ -249,7 +180,7 @@ impl Own {
     }
 }
 
-fn is_at<V: Clone>(key: &[u8], slot: Slot, slots: &Vector<Option<(Key, V)>>) -> bool {
+fn is_at<V: Clone>(key: &[u8], slot: Slot, slots: &Vector<Option<(Held, V)>>) -> bool {
     matches!(slots.get(place(slot)), Some(Some((there, _))) if **there == *key)
 }
 
@@ -257,6 +188,7 @@ fn is_at<V: Clone>(key: &[u8], slot: Slot, slots: &Vector<Option<(Key, V)>>) -> 
 mod tests {
     use std::collections::BTreeMap;
 
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
@@ -265,7 +197,7 @@ mod tests {
 
     fn check(keyed: &Keyed<u64>, model: &Model, from: &Bytes) {
         assert_eq!(keyed.len(), model.len());
-        let bytes = |(key, value): (&Key, &u64)| (key.bytes(), *value);
+        let bytes = |(key, value): (&Held, &u64)| (key.bytes(), *value);
         let model_bytes = |(key, value): (&Bytes, &u64)| (key.clone(), *value);
         assert!(keyed.iter().map(bytes).eq(model.iter().map(model_bytes)));
         let behind = model.range((Bound::Excluded(from.clone()), Bound::Unbounded));
@@ -282,7 +214,7 @@ mod tests {
             let mut before = (keyed.clone(), model.clone());
             for (step, (what, number)) in ops.into_iter().enumerate() {
                 // Short ones and long ones, of the longest short length, too.
-                let length = usize::try_from(28 + number % 5).unwrap();
+                let length = usize::try_from(36 + number % 5).unwrap();
                 let key = Bytes::from(format!("{number:0length$}"));
                 let value = step as u64;
                 match (what, model.contains_key(&key)) {
@@ -296,7 +228,7 @@ mod tests {
                     }
                     (_, false) => {
                         prop_assert!(keyed.get_mut(&key).is_none());
-                        keyed.insert(key.clone(), value);
+                        keyed.insert(&key, value);
                         model.insert(key.clone(), value);
                     }
                 }
@@ -315,7 +247,7 @@ mod tests {
         let mut keyed = Keyed::default();
         for round in 0..10u64 {
             for key in ["a", "b", "c"] {
-                keyed.insert(Bytes::from(format!("{key}{round}")), round);
+                keyed.insert(format!("{key}{round}").as_bytes(), round);
             }
             for key in ["c", "a", "b"] {
                 assert_eq!(keyed.remove(format!("{key}{round}").as_bytes()), Some(round));

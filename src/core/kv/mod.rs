@@ -57,6 +57,7 @@ mod changes;
 mod command;
 mod data;
 mod digest;
+mod held;
 mod keyed;
 mod pacemaker;
 mod read;

@@ -14,7 +14,7 @@
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::types::{Membership, NodeId, Position};
 use crate::wire::client::{ErrorCode, Failure, KeyValue, Leader, OpResult, Success};
@@ -116,12 +116,21 @@ pub(super) struct Header {
 
 /// A key's value and numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct KeyRecord {
-    pub(super) value: Bytes,
+pub(super) struct KeyRecord<Value> {
+    pub(super) value: Value,
     pub(super) create_revision: u64,
     pub(super) mod_revision: u64,
     pub(super) version: u64,
     pub(super) lease: u64,
+}
+
+/// Bytes as [`Bytes`] are written, without being ones.
+pub(super) struct RawBytes<'a>(pub(super) &'a [u8]);
+
+impl Serialize for RawBytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
 }
 
 /// A session's numbers.

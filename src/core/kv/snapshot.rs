@@ -230,7 +230,7 @@ impl Builder {
             _ if self.header.is_none() => {
                 return Err(RecordError("the header is missing".to_owned()));
             }
-            Name::Key(key) => self.data.insert(key, record::decode::<KeyRecord>(value)?),
+            Name::Key(key) => self.data.insert(&key, record::decode::<KeyRecord<Bytes>>(value)?),
             Name::Session(session) => {
                 self.sessions.insert(session, &record::decode::<SessionRecord>(value)?);
             }

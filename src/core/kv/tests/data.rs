@@ -177,3 +177,27 @@ fn the_bytes_of_the_state_follow_what_is_in_it() {
     replica.write(delete("key")).unwrap();
     assert_eq!(replica.state.summary().state_bytes, 0);
 }
+
+/// An entry is a part of the batch that it came in: whoever keeps a part of it keeps the batch.
+#[test]
+fn nothing_that_is_kept_keeps_an_entry_alive() {
+    let mut replica = Replica::default();
+    let session = replica.open(1_000, 100);
+    let long = |letter: &str| bytes(&letter.repeat(60));
+    let (key, value) = (long("k"), long("v"));
+    let rewrite = WriteOp::Put { key: key.clone(), value: value.clone(), return_previous: true };
+    let append = |key| WriteOp::Append { key, value: bytes("x") };
+    let expect = Expect::Value(value.clone());
+    let swap = WriteOp::CompareAndSwap { key: key.clone(), expect, value: Some(long("w")) };
+    let remove = WriteOp::Delete { key: key.clone(), return_previous: true };
+    let ops = [rewrite.clone(), rewrite, swap, append(key), append(long("n")), remove];
+    let mut state = replica.state;
+    for (id, op) in (1..).zip(ops) {
+        let command = Command::Write { session, id, acked: 0, value_bytes: 1_000, op };
+        let payload = command.encode();
+        let entry = at(state.applied().0 + 1, Payload::Command(payload.clone()));
+        assert!(matches!(state.apply(&entry), Some(Ok(_))), "{command:?}");
+        drop(entry);
+        assert!(payload.is_unique(), "{command:?}");
+    }
+}
