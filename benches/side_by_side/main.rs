@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 
 use peers::Peer;
 use serde_json::Value;
-use table::{LOADS, Load, Runs, Sample};
+use table::{LOADS, LONG, LONG_SECONDS, Load, Runs, Sample};
 
 const KEYS: &str = "10000";
 
@@ -44,12 +44,19 @@ async fn main() {
     for round in 1..=rounds {
         for (load, runs) in &mut all {
             run(*load, runs, seconds, &etcd_load).await;
+            if load.operation == "put" {
+                runs.redis.push(redis(*load));
+            }
             let (ours, theirs) = (runs.quorate.last(), runs.etcd.last());
             println!("round {round}: {} {}: {ours:?} {theirs:?}", load.operation, load.outstanding);
         }
     }
     println!("\n{}", table::markdown(&all));
-    for (holds, what) in table::verdicts(&all) {
+    let mut long = Runs::default();
+    run(LONG, &mut long, LONG_SECONDS, &etcd_load).await;
+    let mut verdicts = table::verdicts(&all);
+    verdicts.push(table::memory(&long));
+    for (holds, what) in verdicts {
         println!("{}  {what}", if holds { "holds" } else { "SHORT" });
     }
     if let Some(path) = json {
@@ -85,9 +92,6 @@ async fn run(load: Load, runs: &mut Runs, seconds: u64, etcd_load: &Path) {
         command
     }));
     drop(cluster);
-    if load.operation == "put" {
-        runs.redis.push(redis(load));
-    }
 }
 
 /// Warms up for a second, then measures.
