@@ -100,7 +100,10 @@ fn loaded(peer: &Peer, seconds: u64, command: impl Fn(&Peer, u64, bool) -> Comma
     let before = peer.used();
     let found = json_of(command(peer, seconds, false));
     let after = peer.used();
-    let number = |place: &str| found.pointer(place).and_then(Value::as_f64).unwrap_or(0.0);
+    let number = |place: &str| {
+        let number = found.pointer(place).and_then(Value::as_f64);
+        number.unwrap_or_else(|| panic!("no {place} in {found}"))
+    };
     assert!(number("/failed") == 0.0, "requests failed: {found}");
     #[expect(clippy::cast_precision_loss, reason = "seconds")]
     let time = seconds as f64;

@@ -156,8 +156,8 @@ func main() {
 		"operation": *operation, "clients": *connections, "outstanding": *outstanding,
 		"value_bytes": *valueBytes, "seconds": *seconds, "completed": len(micros), "failed": failed,
 		"last_error": last, "per_second": float64(len(micros)) / float64(*seconds),
-		"latency_ms":      map[string]float64{"p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": at(1)},
-		"own_cpu_seconds": cpu,
+		"latency_ms": map[string]float64{"p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": at(1)},
+		"generator":  map[string]float64{"cpu_seconds": cpu},
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
 		fail(err)
