@@ -2,7 +2,7 @@
 //! raft. One task for each connection; it ends with its socket.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::Addr;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -10,20 +10,26 @@ use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReaso
 use bytes::Bytes;
 use futures_util::StreamExt;
 use quorate_core::wire::peer::{
-    Challenge, HANDSHAKE_BYTES, Handshake, PeerHello, Prover, Refused, RefusedWhy,
-    decode_handshake, decode_messages, encode_handshake,
+    Challenge, HANDSHAKE_BYTES, Handshake, PeerHello, Prover, Refused, RefusedWhy, decode_messages,
+    encode_handshake,
 };
 
+use crate::dial::LONGEST_HANDSHAKE;
 use crate::guard::{FrameLimit, guarded};
 use crate::handshake::{
     Disk, Incarnations, judge_hello, judge_member, nonce, proof_holds, prove, refused,
 };
 use crate::messages::{Introduced, Received, Silenced};
 use crate::raft::RaftActor;
+use crate::repeated::Repeated;
 use crate::settings::{Settings, peer_frame_bytes};
 use crate::snapshot::SnapshotActor;
 use crate::snapshot_lane;
 use crate::view::View;
+
+mod shaking;
+
+use shaking::{hear, say};
 
 /// What the accepting side shares.
 #[derive(Clone)]
@@ -38,11 +44,10 @@ pub struct Acceptor {
     pub raft: Addr<RaftActor>,
     /// Who gets the snapshots.
     pub snapshots: Addr<SnapshotActor>,
-    /// When something was last said about a refusal.
-    pub complained: Arc<Mutex<Option<(String, Instant)>>>,
+    /// What was last said about a refusal.
+    pub complained: Arc<Mutex<Repeated>>,
 }
 
-const HANDSHAKE_TIME: Duration = Duration::from_secs(4);
 /// How often a silent peer's membership is looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -102,7 +107,7 @@ async fn serve(
     lane: Lane,
 ) {
     let shaken =
-        tokio::time::timeout(HANDSHAKE_TIME, acceptor.shake_hands(&mut session, &mut stream));
+        tokio::time::timeout(LONGEST_HANDSHAKE, acceptor.shake_hands(&mut session, &mut stream));
     let hello = match shaken.await {
         Ok(Ok(hello)) => hello,
         Ok(Err(refusal)) => {
@@ -226,33 +231,9 @@ impl Acceptor {
 
     /// One line a minute for each reason.
     fn complain(&self, address: &str, reason: &str) {
-        let mut last = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = last
-            .as_ref()
-            .is_none_or(|(said, when)| said != reason || when.elapsed() >= Duration::from_secs(60));
-        if fresh {
+        let mut said = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_due(reason) {
             log::warn!("peer: refused a connection from {address}: {reason}");
-            *last = Some((reason.to_owned(), Instant::now()));
-        }
-    }
-}
-
-async fn say(session: &mut Session, message: &Handshake) -> Result<(), Refused> {
-    let sent = session.binary(encode_handshake(message)).await;
-    sent.map_err(|closed| refused(RefusedWhy::Malformed, closed.to_string()))
-}
-
-async fn hear(stream: &mut AggregatedMessageStream) -> Result<Handshake, Refused> {
-    let malformed = |what: String| refused(RefusedWhy::Malformed, what);
-    loop {
-        match stream.next().await {
-            Some(Ok(AggregatedMessage::Binary(bytes))) => {
-                return decode_handshake(&bytes).map_err(malformed);
-            }
-            Some(Ok(AggregatedMessage::Ping(_) | AggregatedMessage::Pong(_))) => {}
-            Some(Ok(_)) => return Err(malformed("not a handshake".to_owned())),
-            Some(Err(error)) => return Err(malformed(error.to_string())),
-            None => return Err(malformed("closed during the handshake".to_owned())),
         }
     }
 }

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use quorate_core::kv::{Command, WriteOp};
 use quorate_core::types::Index;
 use quorate_core::wire::client::{ErrorCode, Failure, Op, Status, Success};
-use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
@@ -23,6 +22,7 @@ mod answers;
 mod backup;
 mod keys;
 mod params;
+mod sessions;
 
 use answers::respond;
 
@@ -61,7 +61,7 @@ pub fn routes(config: &mut web::ServiceConfig, keys: bool) {
         .route("/readyz", web::get().to(readyz))
         .route("/metrics", web::get().to(metrics))
         .route("/v1/status", web::get().to(status))
-        .route("/v1/session", web::post().to(open_session))
+        .route("/v1/session", web::post().to(sessions::open))
         .route("/v1/backup", web::get().to(backup::backup));
     if keys {
         key_routes(config);
@@ -201,23 +201,6 @@ impl Web {
             _ => Err(Failure::new(ErrorCode::Internal, "status gave something else")),
         }
     }
-}
-
-async fn open_session(request: HttpRequest, web: web::Data<Web>) -> HttpResponse {
-    let limits = &web.shared.limits;
-    let command = Command::OpenSession {
-        ttl_ms: limits.session_ttl_ms,
-        window: limits.window,
-        max_sessions: web.shared.max_sessions,
-    };
-    let answer = async {
-        let outcome = web.propose(&web.permit()?, &command).await?;
-        outcome.result?;
-        let session = outcome.index;
-        Ok(HttpResponse::Ok()
-            .json(json!({"session": session, "session_ttl_ms": limits.session_ttl_ms})))
-    };
-    respond(&request, answer.await)
 }
 
 async fn status(request: HttpRequest, web: web::Data<Web>) -> HttpResponse {

@@ -35,6 +35,7 @@ mod outbound;
 pub mod outbox;
 pub mod peer;
 pub mod raft;
+pub mod repeated;
 pub mod reply;
 pub mod server;
 mod session_batch;

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crate::dialler::Dial;
+use crate::repeated::Repeated;
 
 /// What was said about a peer that cannot be reached: each sentence once a minute.
 #[derive(Default)]
 pub(super) struct Complaints {
-    last: Option<(String, Instant)>,
+    said: Repeated,
     /// Since when it cannot be reached.
     since: Option<Instant>,
 }
@@ -18,13 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 impl Complaints {
     pub(super) fn say(&mut self, dial: &Dial, error: &str) {
         let since = *self.since.get_or_insert_with(Instant::now);
-        let fresh = self
-            .last
-            .as_ref()
-            .is_none_or(|(last, when)| last != error || when.elapsed() >= Duration::from_secs(60));
-        if fresh && since.elapsed() >= PATIENCE {
+        if since.elapsed() >= PATIENCE && self.said.is_due(error) {
             log::warn!("peer: cannot reach node {} at {}: {error}", dial.peer, dial.address);
-            self.last = Some((error.to_owned(), Instant::now()));
         }
     }
 }

@@ -12,9 +12,11 @@
 //!                  2 PIECE   → ...
 //! ```
 //!
-//! Where the changes would become longer than the state was, a checkpoint writes the whole state
-//! into a new tree, and the old one goes: so what is on disk, and in sled's memory, is bounded by
-//! twice the state, three times while it is written, and each record is written about twice.
+//! Where the changes would become three quarters as long as the state was, a checkpoint writes the
+//! whole state into a new tree, and the old one goes. How long they will be is estimated by the
+//! mean length of a record. So what is on disk, and in sled's memory, is about twice the state at
+//! most; three times where the records that change are much longer than the others, and once more
+//! while a whole one is written.
 //!
 //! Why not a key in sled for each record, and a batch for each checkpoint: with 10 MB of small
 //! values overwritten again and again its memory grew by 90 MB for each checkpoint and its file
@@ -186,10 +188,12 @@ impl SledCheckpoints {
         Ok(())
     }
 
-    /// Whether the next checkpoint may be a run of these changes.
+    /// Whether the next checkpoint may be a run of these changes. One of most of the state is no
+    /// cheaper than a whole one, which lets all before it go.
     fn takes(&self, state: &StateMachine, changes: &Changes) -> bool {
-        let all = self.changed + expected(state, changes);
-        self.current.generation > 0 && all < self.whole.max(LEAST_CHANGES)
+        let usual = self.whole / state.record_count().max(1);
+        let all = self.changed.saturating_add(changes.noted().saturating_mul(usual));
+        self.current.generation > 0 && all < self.whole.max(LEAST_CHANGES) / 4 * 3
     }
 
     /// Writes what changed as one more run.
@@ -248,11 +252,15 @@ impl CheckpointStore for SledCheckpoints {
         Ok(())
     }
 
-    /// The whole state, or what is expected of the changes; and what sled rounds up.
+    /// The whole state, or as many records of the usual size as changed; and what sled rounds up.
     fn room(&self, state: &StateMachine, changes: Option<&Changes>) -> u64 {
+        let all = state.summary();
         let written = match changes {
-            Some(changes) if self.takes(state, changes) => expected(state, changes),
-            Some(_) | None => state.summary().state_bytes,
+            Some(changes) if self.takes(state, changes) => {
+                let usual = all.state_bytes / (all.keys + all.sessions).max(1);
+                changes.noted().saturating_mul(usual).min(all.state_bytes)
+            }
+            Some(_) | None => all.state_bytes,
         };
         written + SEGMENT_BYTES as u64
     }
@@ -260,14 +268,6 @@ impl CheckpointStore for SledCheckpoints {
     fn bytes(&self) -> u64 {
         self.bytes
     }
-}
-
-/// How many bytes a run of these changes will have: as many records of the usual size, and no more
-/// than the whole state.
-fn expected(state: &StateMachine, changes: &Changes) -> u64 {
-    let all = state.summary();
-    let usual = all.state_bytes / (all.keys + all.sessions).max(1);
-    changes.noted().saturating_mul(usual).min(all.state_bytes)
 }
 
 impl Current {

@@ -180,7 +180,7 @@ fn kept(path: &Path) -> (usize, usize) {
 }
 
 #[test]
-fn no_more_is_kept_than_twice_the_state_and_few_changes_are_a_run_of_their_own() {
+fn about_twice_the_state_is_kept_and_few_changes_are_a_run_of_their_own() {
     let dir = TempDir::new().unwrap();
     let (mut store, _) = open(dir.path()).unwrap();
     let mut state = StateMachine::new();
@@ -198,7 +198,7 @@ fn no_more_is_kept_than_twice_the_state_and_few_changes_are_a_run_of_their_own()
     }
     let mut most = 0;
     for round in 0..10 {
-        for key in 0..250 {
+        for key in 0..200 {
             put(&mut state, key, 4_000);
         }
         save(&mut store, &mut state);
@@ -210,7 +210,7 @@ fn no_more_is_kept_than_twice_the_state_and_few_changes_are_a_run_of_their_own()
         same(found.as_ref(), &state);
         store = again;
     }
-    assert!((7_000_000..8_800_000).contains(&most), "{most}");
+    assert!((6_000_000..7_000_000).contains(&most), "{most}");
 }
 
 #[test]
