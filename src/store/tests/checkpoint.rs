@@ -214,6 +214,26 @@ fn about_twice_the_state_is_kept_and_few_changes_are_a_run_of_their_own() {
 }
 
 #[test]
+fn changes_of_small_values_count_as_what_they_take() {
+    let dir = TempDir::new().unwrap();
+    let (mut store, _) = open(dir.path()).unwrap();
+    let mut state = StateMachine::new();
+    for key in 0..20_000 {
+        put(&mut state, key, 30);
+    }
+    save(&mut store, &mut state);
+    // Three fifths of the state in all.
+    for round in 0..4 {
+        for key in 0..3_000 {
+            put(&mut state, key + 3_000 * round, 30);
+        }
+        save(&mut store, &mut state);
+    }
+    drop(store);
+    assert_eq!(kept(dir.path()).1, 5);
+}
+
+#[test]
 fn a_piece_that_rots_is_found_by_its_checksum() {
     let dir = TempDir::new().unwrap();
     let mut state = StateMachine::new();
