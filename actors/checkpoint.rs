@@ -105,7 +105,7 @@ impl Handler<Save> for CheckpointActor {
             return self.above.captured.do_send(Captured { position });
         }
         let started = Instant::now();
-        let saved = self.store.save(&state, changes);
+        let saved = self.store.save(state, changes);
         if let Err(error) = saved {
             fatal(
                 exit::DISK,

@@ -15,7 +15,7 @@ type Written = Arc<Mutex<Vec<Position>>>;
 struct Recording(Written);
 
 impl CheckpointStore for Recording {
-    fn save(&mut self, state: &StateMachine, _: Option<Changes>) -> Result<(), StoreError> {
+    fn save(&mut self, state: StateMachine, _: Option<Changes>) -> Result<(), StoreError> {
         self.0.lock().unwrap().push(state.position());
         Ok(())
     }

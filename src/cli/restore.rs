@@ -98,7 +98,7 @@ fn fill(config: &Config, node: &Node, head: &Head, state: &StateMachine) -> Resu
     let (mut checkpoints, _) =
         SledCheckpoints::open(&dir.join("state"), config.storage.sled_cache_bytes)
             .map_err(|error| Failed::new(exit::DISK, "disk", format!("disk error: {error}")))?;
-    checkpoints.save(state, None).map_err(|error| disk(&error))?;
+    checkpoints.save(state.point_in_time(), None).map_err(|error| disk(&error))?;
     let options = Options {
         segment_bytes: config.storage.segment_bytes,
         preallocate_bytes: config.storage.preallocate_bytes,

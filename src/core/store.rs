@@ -67,11 +67,12 @@ pub trait LogStore: Send {
 pub trait CheckpointStore: Send {
     /// Replaces the checkpoint, atomically: after a crash it is the old one or the new one.
     /// Durable on return. With `changes`, which are all since the last `save`, no more than
-    /// those is written; without, everything (a first checkpoint, or a snapshot that came in).
+    /// those is written; without, everything (a first checkpoint, or a snapshot that came in). The
+    /// state is let go as early as can be: while it lives, the original copies what it changes.
     ///
     /// # Errors
     /// The disk's error; fatal, and the store is of no more use.
-    fn save(&mut self, state: &StateMachine, changes: Option<Changes>) -> Result<(), StoreError>;
+    fn save(&mut self, state: StateMachine, changes: Option<Changes>) -> Result<(), StoreError>;
 
     /// About how many bytes `save` would write: what must be free for it.
     fn room(&self, state: &StateMachine, changes: Option<&Changes>) -> u64;

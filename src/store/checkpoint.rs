@@ -36,7 +36,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quorate_core::kv::{Builder, Changes, StateMachine};
+use quorate_core::kv::{Builder, Change, Changes, StateMachine};
 use quorate_core::store::{CheckpointStore, StoreError};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -197,13 +197,15 @@ impl SledCheckpoints {
     }
 
     /// Writes what changed as one more run.
-    fn save_changes(&mut self, state: &StateMachine, changes: Changes) -> Result<(), StoreError> {
+    fn save_changes(&mut self, state: StateMachine, changes: Changes) -> Result<(), StoreError> {
         let next = Current { runs: self.current.runs + 1, ..self.current };
+        let changed = changes.records(&state);
+        drop(state);
         let mut run = Writer::new(&self.tree, next.runs, self.rests);
-        for name in changes.names(state) {
-            let written = match state.record(&name) {
-                Some(record) => run.put(&record),
-                None => run.gone(&name),
+        for change in changed {
+            let written = match change {
+                Change::Now(record) => run.put(&record),
+                Change::Gone(name) => run.gone(&name),
             };
             written.map_err(|error| self.failed(error))?;
         }
@@ -243,10 +245,10 @@ impl SledCheckpoints {
 }
 
 impl CheckpointStore for SledCheckpoints {
-    fn save(&mut self, state: &StateMachine, changes: Option<Changes>) -> Result<(), StoreError> {
+    fn save(&mut self, state: StateMachine, changes: Option<Changes>) -> Result<(), StoreError> {
         match changes {
-            Some(changes) if self.takes(state, &changes) => self.save_changes(state, changes)?,
-            Some(_) | None => self.save_all(state)?,
+            Some(changes) if self.takes(&state, &changes) => self.save_changes(state, changes)?,
+            Some(_) | None => self.save_all(&state)?,
         }
         self.bytes = self.db.bytes()?;
         Ok(())

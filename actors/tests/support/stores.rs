@@ -70,7 +70,7 @@ impl LogStore for Memory {
 pub(super) struct Forgetful;
 
 impl CheckpointStore for Forgetful {
-    fn save(&mut self, _: &StateMachine, _: Option<Changes>) -> Result<(), StoreError> {
+    fn save(&mut self, _: StateMachine, _: Option<Changes>) -> Result<(), StoreError> {
         Ok(())
     }
     fn room(&self, _: &StateMachine, _: Option<&Changes>) -> u64 {

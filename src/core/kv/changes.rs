@@ -1,24 +1,25 @@
 //! What has changed since the last checkpoint, so that the next one writes no more than that.
 //!
-//! Noted are the names of records, not what became of them: whoever writes the checkpoint looks
-//! at a point in time for what is there now ([`StateMachine::record`]). And each name is noted
-//! once, which costs a comparison for every further change: a key's record tells by its revision
-//! whether it was written since the last checkpoint, a session and a reply bear the number of the
-//! period between two checkpoints in which they last changed. Replies are the most of what
-//! changes, and most of them come and go within one period. So the new ones are not noted at all:
-//! they are those of this period that the noted sessions still have.
+//! Noted is which records, not what became of them: whoever writes the checkpoint looks at a point
+//! in time for what is there now ([`Changes::records`]). A key is noted as the number of its slot,
+//! and by its name when it goes. Each is noted once, which costs a comparison for every further
+//! change: a key's record tells by its revision whether it was written since the last checkpoint, a
+//! session and a reply bear the number of the period between two checkpoints in which they last
+//! changed. Replies are the most of what changes, and most of them come and go within one period. So
+//! the new ones are not noted at all: they are those of this period that the noted sessions still
+//! have.
 
 use bytes::Bytes;
 
-use super::held::Held;
-use super::record;
+use super::changed::Changed;
+use super::keyed::Slot;
 use super::state::StateMachine;
 
-/// Names are sorted out once there are so many beyond twice the distinct ones: of keys that come
+/// Slots are sorted out once there are so many beyond twice the distinct ones: of keys that come
 /// and go all the time.
 const SLACK: usize = 1 << 16;
 
-/// The names of records that were written, or are gone.
+/// Which records were written, or are gone.
 #[derive(Debug)]
 pub struct Changes {
     /// The number of the time since the last checkpoint, from 1. What bears a lower one is in that
@@ -26,8 +27,11 @@ pub struct Changes {
     period: u64,
     /// The store's revision at the last checkpoint.
     since_revision: u64,
-    keys: Vec<Held>,
-    distinct_keys: usize,
+    /// Where keys were written.
+    slots: Vec<Slot>,
+    distinct_slots: usize,
+    /// Keys that the last checkpoint holds, and that were removed. They may be there again.
+    removed: Vec<Bytes>,
     sessions: Vec<u64>,
     /// Replies that the last checkpoint holds, and that are gone.
     gone: Vec<(u64, u64)>,
@@ -45,8 +49,9 @@ impl Changes {
         Self {
             period,
             since_revision,
-            keys: Vec::new(),
-            distinct_keys: 0,
+            slots: Vec::new(),
+            distinct_slots: 0,
+            removed: Vec::new(),
             sessions: Vec::new(),
             gone: Vec::new(),
             new_replies: 0,
@@ -64,16 +69,25 @@ impl Changes {
         std::mem::replace(self, next)
     }
 
-    /// A key is written or removed whose record was last written at that revision; 0 for none.
-    pub(super) fn key(&mut self, key: &[u8], last_written: u64) {
+    /// The key in that slot is written, whose record was last written at that revision; 0 for
+    /// none.
+    pub(super) fn written(&mut self, slot: Slot, last_written: u64) {
         if last_written > self.since_revision {
             return;
         }
-        self.keys.push(Held::copied(key));
-        if self.keys.len() > 2 * self.distinct_keys + SLACK {
-            self.keys.sort_unstable();
-            self.keys.dedup();
-            self.distinct_keys = self.keys.len();
+        self.slots.push(slot);
+        if self.slots.len() > 2 * self.distinct_slots + SLACK {
+            self.slots.sort_unstable();
+            self.slots.dedup();
+            self.distinct_slots = self.slots.len();
+        }
+    }
+
+    /// A key is removed that was created at that revision.
+    pub(super) fn removed(&mut self, key: &Bytes, created: u64) {
+        if created <= self.since_revision {
+            // A copy: the key is a part of a batch.
+            self.removed.push(Bytes::copy_from_slice(key));
         }
     }
 
@@ -100,18 +114,19 @@ impl Changes {
         }
     }
 
-    /// How many names there are; some of them may be the same.
+    /// How many records there are to look at; some of them may be the same.
     #[must_use]
     pub fn noted(&self) -> u64 {
-        (self.keys.len() + self.sessions.len() + self.gone.len()) as u64 + self.new_replies
+        let keys = self.slots.len() + self.removed.len();
+        (keys + self.sessions.len() + self.gone.len()) as u64 + self.new_replies
     }
 
-    /// The names of the records to look at, in order, each once; the header's is among them.
-    /// `state` is as it was when these changes were taken.
+    /// Copies of the records that changed, the header's among them. `state` is as it was when
+    /// these changes were taken; it is of no more use to them afterwards.
     #[must_use]
-    pub fn names(mut self, state: &StateMachine) -> Vec<Bytes> {
-        self.keys.sort_unstable();
-        self.keys.dedup();
+    pub fn records(mut self, state: &StateMachine) -> Changed {
+        self.slots.sort_unstable();
+        self.slots.dedup();
         self.sessions.sort_unstable();
         self.sessions.dedup();
         let mut replies = self.gone;
@@ -120,9 +135,6 @@ impl Changes {
         }
         replies.sort_unstable();
         replies.dedup();
-        let keys = self.keys.iter().map(|key| record::key_name(key));
-        let sessions = self.sessions.iter().map(|id| record::session_name(*id));
-        let replies = replies.iter().map(|(of, id)| record::reply_name(*of, *id));
-        std::iter::once(record::header_name()).chain(keys).chain(sessions).chain(replies).collect()
+        Changed::of(state, &self.slots, &self.removed, &self.sessions, &replies)
     }
 }

@@ -51,7 +51,7 @@ impl Record {
         self
     }
 
-    fn encode(&self) -> Bytes {
+    pub(super) fn encode(&self) -> Bytes {
         stored::encode(&KeyRecord {
             value: RawBytes(&self.value),
             create_revision: self.create_revision,
@@ -306,9 +306,9 @@ impl Data {
         decide: impl FnOnce(Option<&Record>) -> Result<Held, E>,
     ) -> Result<Written, E> {
         let revision = self.revision + 1;
-        let written = if let Some(record) = self.map.get_mut(key) {
+        let written = if let Some((slot, record)) = self.map.get_mut(key) {
             let next = record.rewritten(key, decide(Some(record))?, revision);
-            changes.key(key, record.mod_revision);
+            changes.written(slot, record.mod_revision);
             self.tally.add(next.tally(key));
             self.tally.remove(record.tally(key));
             let (create_revision, version) = (next.create_revision, next.version);
@@ -316,9 +316,8 @@ impl Data {
             Written { previous, create_revision, version }
         } else {
             let record = Record::created(key, decide(None)?, revision);
-            changes.key(key, 0);
             self.tally.add(record.tally(key));
-            self.map.insert(key, record);
+            changes.written(self.map.insert(key, record), 0);
             Written { previous: None, create_revision: revision, version: 1 }
         };
         self.revision = revision;
@@ -331,7 +330,7 @@ impl Data {
             self.revision += 1;
         }
         let record = self.map.remove(key)?;
-        changes.key(key, record.mod_revision);
+        changes.removed(key, record.create_revision);
         if !mutant!(HashKeepsWhatIsDeleted) {
             self.tally.remove(record.tally(key));
         }

@@ -1,4 +1,4 @@
-//! Values by key, in order, with points in time for nothing, and found without a search.
+//! Values by key, in order, with points in time for little, and found without a search.
 //!
 //! A tree of keys answers a look-up with a dozen comparisons, each in another place of memory:
 //! that was a fifth of all that a put costs. So the values are in numbered slots of a persistent
@@ -17,22 +17,23 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
 
 use hashbrown::HashTable;
-use imbl::{OrdMap, Vector};
+use imbl::OrdMap;
 
 use super::held::Held;
+use super::slots::Slots;
 
 /// The parts of the index.
 const SHARDS: usize = 256;
 
 /// A slot's number.
-type Slot = u32;
+pub(super) type Slot = u32;
 
 /// Values by key.
 #[derive(Debug)]
 pub(super) struct Keyed<V: Clone> {
     order: OrdMap<Held, Slot>,
-    /// `None`: nobody's, to be used again.
-    slots: Vector<Option<(Held, V)>>,
+    /// An empty one is nobody's, to be used again.
+    slots: Slots<(Held, V)>,
     /// What only the original has, and a copy that is changed makes anew.
     own: Option<Own>,
 }
@@ -46,7 +47,7 @@ struct Own {
 }
 
 impl<V: Clone> Clone for Keyed<V> {
-    /// A point in time: a handful of reference counts.
+    /// A point in time.
     fn clone(&self) -> Self {
         Self { order: self.order.clone(), slots: self.slots.clone(), own: None }
     }
@@ -54,7 +55,7 @@ impl<V: Clone> Clone for Keyed<V> {
 
 impl<V: Clone> Default for Keyed<V> {
     fn default() -> Self {
-        Self { order: OrdMap::new(), slots: Vector::new(), own: None }
+        Self { order: OrdMap::new(), slots: Slots::default(), own: None }
     }
 }
 
@@ -71,28 +72,26 @@ impl<V: Clone> Keyed<V> {
         self.at(slot).map(|(_, value)| value)
     }
 
-    pub(super) fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
+    pub(super) fn get_mut(&mut self, key: &[u8]) -> Option<(Slot, &mut V)> {
         self.own();
         let slot = self.own.as_ref()?.find(key, &self.slots)?;
-        let (_, value) = self.slots.get_mut(place(slot))?.as_mut()?;
-        Some(value)
+        let (_, value) = self.slots.get_mut(place(slot))?;
+        Some((slot, value))
     }
 
-    /// Puts a key in that is not there.
-    pub(super) fn insert(&mut self, key: &[u8], value: V) {
+    /// Puts a key in that is not there; its slot.
+    pub(super) fn insert(&mut self, key: &[u8], value: V) -> Slot {
         let key = Held::copied(key);
-        let slot = match self.own().free.pop() {
-            Some(slot) => slot,
-            None => {
-                self.slots.push_back(None);
-                Slot::try_from(self.slots.len() - 1).expect("memory ends before 2^32 keys")
-            }
-        };
+        let next = self.slots.len();
+        let free = self.own().free.pop();
+        let slot = free.or_else(|| Slot::try_from(next).ok());
+        let slot = slot.expect("memory ends before 2^32 keys");
         self.order.insert(key.clone(), slot);
         if let Some(own) = &mut self.own {
             own.insert(&key, slot, &self.slots);
         }
         self.slots.set(place(slot), Some((key, value)));
+        slot
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) -> Option<V> {
@@ -118,8 +117,9 @@ impl<V: Clone> Keyed<V> {
         range.filter_map(|(_, slot)| self.at(*slot))
     }
 
-    fn at(&self, slot: Slot) -> Option<(&Held, &V)> {
-        self.slots.get(place(slot))?.as_ref().map(|(key, value)| (key, value))
+    /// The key that is in a slot, and its value.
+    pub(super) fn at(&self, slot: Slot) -> Option<(&Held, &V)> {
+        self.slots.get(place(slot)).map(|(key, value)| (key, value))
     }
 
     fn own(&mut self) -> &mut Own {
@@ -133,10 +133,10 @@ fn place(slot: Slot) -> usize {
 }
 
 impl Own {
-    fn of<V: Clone>(slots: &Vector<Option<(Held, V)>>) -> Self {
+    fn of<V: Clone>(slots: &Slots<(Held, V)>) -> Self {
         let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
         let mut own = Self { hasher: RandomState::new(), shards, free: Vec::new() };
-        for (slot, there) in (0..).zip(slots) {
+        for (slot, there) in (0..).zip(slots.iter()) {
             match there {
                 Some((key, _)) => own.insert(key, slot, slots),
                 None => own.free.push(slot),
@@ -152,17 +152,17 @@ impl Own {
         (hash, usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or(0))
     }
 
-    fn find<V: Clone>(&self, key: &[u8], slots: &Vector<Option<(Held, V)>>) -> Option<Slot> {
+    fn find<V: Clone>(&self, key: &[u8], slots: &Slots<(Held, V)>) -> Option<Slot> {
         let (hash, shard) = self.hash(key);
         self.shards.get(shard)?.find(hash, |slot| is_at(key, *slot, slots)).copied()
     }
 
-    fn insert<V: Clone>(&mut self, key: &[u8], slot: Slot, slots: &Vector<Option<(Held, V)>>) {
+    fn insert<V: Clone>(&mut self, key: &[u8], slot: Slot, slots: &Slots<(Held, V)>) {
         let (hash, shard) = self.hash(key);
         let Self { hasher, shards, .. } = self;
         let again = |slot: &Slot| match slots.get(place(*slot)) {
-            Some(Some((key, _))) => hasher.hash_one(&key[..]),
-            Some(None) | None => 0,
+            Some((key, _)) => hasher.hash_one(&key[..]),
+            None => 0,
         };
         if let Some(shard) = shards.get_mut(shard) {
             shard.insert_unique(hash, slot, again);
@@ -170,7 +170,7 @@ impl Own {
     }
 
     /// Takes a key out; its slot is free.
-    fn remove<V: Clone>(&mut self, key: &[u8], slots: &Vector<Option<(Held, V)>>) -> Option<Slot> {
+    fn remove<V: Clone>(&mut self, key: &[u8], slots: &Slots<(Held, V)>) -> Option<Slot> {
         let (hash, shard) = self.hash(key);
         let shard = self.shards.get_mut(shard)?;
         let found = shard.find_entry(hash, |slot| is_at(key, *slot, slots)).ok()?;
@@ -180,8 +180,8 @@ impl Own {
     }
 }
 
-fn is_at<V: Clone>(key: &[u8], slot: Slot, slots: &Vector<Option<(Held, V)>>) -> bool {
-    matches!(slots.get(place(slot)), Some(Some((there, _))) if **there == *key)
+fn is_at<V: Clone>(key: &[u8], slot: Slot, slots: &Slots<(Held, V)>) -> bool {
+    matches!(slots.get(place(slot)), Some((there, _)) if **there == *key)
 }
 
 #[cfg(test)]
@@ -223,7 +223,7 @@ mod tests {
                     }
                     (1, _) => before = (keyed.clone(), model.clone()),
                     (_, true) => {
-                        *keyed.get_mut(&key).unwrap() = value;
+                        *keyed.get_mut(&key).unwrap().1 = value;
                         model.insert(key.clone(), value);
                     }
                     (_, false) => {

@@ -31,7 +31,8 @@
 //! * **One clock for all.** Sessions expire by `Clock` entries in the log, never by a node's
 //!   own clock; see [`Pacemaker`].
 //! * **Cheap points in time.** Everything lives in persistent maps, so a clone of the state
-//!   machine is a handful of reference counts, and what is applied later does not show in it.
+//!   machine is a count of references for each thousand keys, and what is applied later does not
+//!   show in it. What it shares is copied when it is changed, for as long as it lives.
 //! * **A hash.** [`StateMachine::hash`] costs a few nanoseconds, whatever the size of the
 //!   state, and is equal on replicas at equal applied index; a difference is an alarm.
 //!
@@ -53,6 +54,7 @@
 //!   window; their bytes are counted into [`Summary::state_bytes`].
 
 pub mod backup;
+mod changed;
 mod changes;
 mod command;
 mod data;
@@ -64,9 +66,11 @@ mod read;
 mod record;
 mod replies;
 mod sessions;
+mod slots;
 mod snapshot;
 mod state;
 
+pub use changed::{Change, Changed};
 pub use changes::Changes;
 pub use command::{Command, CommandError, WriteOp};
 pub use pacemaker::{DEFAULT_CLOCK_INTERVAL, Pacemaker};

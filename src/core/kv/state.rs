@@ -8,9 +8,9 @@ use super::sessions::Sessions;
 use crate::types::{Entry, Index, Membership, Payload, Position};
 use crate::wire::client::{OpResult, Success};
 
-/// Everything that the log has decided. A clone is a point in time and costs a handful of
-/// reference counts, whatever the size of the state; what changed since the last checkpoint is
-/// noted in the original only.
+/// Everything that the log has decided. A clone is a point in time and costs a count of
+/// references for each thousand keys; what changed since the last checkpoint is noted in the
+/// original only.
 #[derive(Debug)]
 pub struct StateMachine {
     pub(super) applied: Position,

@@ -64,7 +64,7 @@ fn same(found: Option<&StateMachine>, expected: &StateMachine) {
 
 fn save(store: &mut SledCheckpoints, state: &mut StateMachine) {
     let changes = state.take_changes();
-    store.save(&state.point_in_time(), Some(changes)).unwrap();
+    store.save(state.point_in_time(), Some(changes)).unwrap();
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn a_snapshot_that_came_in_replaces_everything() {
         put(&mut new, key + 50, 70_000);
     }
     save(&mut store, &mut old);
-    store.save(&new, None).unwrap();
+    store.save(new.point_in_time(), None).unwrap();
     drop(store);
     let (mut store, found) = open(dir.path()).unwrap();
     same(found.as_ref(), &new);
@@ -323,7 +323,7 @@ proptest! {
                 }
                 Step::Whole => {
                     state.take_changes();
-                    store.save(&state.point_in_time(), None).unwrap();
+                    store.save(state.point_in_time(), None).unwrap();
                     saved = Some(state.point_in_time());
                 }
                 Step::Reopen => {
@@ -414,7 +414,7 @@ fn child_that_saves_until_it_is_killed() {
         // A whole one now and then.
         let changes = state.take_changes();
         let changes = (!state.applied().0.is_multiple_of(400)).then_some(changes);
-        store.save(&state.point_in_time(), changes).unwrap();
+        store.save(state.point_in_time(), changes).unwrap();
         // What the parent judges by; each line is one write.
         eprintln!("saved {} {:016x}", state.applied(), state.hash());
     }

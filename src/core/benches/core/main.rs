@@ -25,20 +25,20 @@ const VALUE_BYTES: usize = 256;
 /// The session that writes; the index of the entry that opens it.
 const SESSION: u64 = 1;
 
-fn put(number: u64) -> Command {
-    let key = Bytes::from(format!("{:08}", number.wrapping_mul(7_919) % KEYS));
+fn put(number: u64, keys: u64) -> Command {
+    let key = Bytes::from(format!("{:08}", number.wrapping_mul(7_919_317) % keys));
     let value = Bytes::from(vec![b'x'; VALUE_BYTES]);
     let op = WriteOp::Put { key, value, return_previous: false };
     let acked = number.saturating_sub(256);
     Command::Write { session: SESSION, id: number, acked, value_bytes: 1 << 20, op }
 }
 
-fn entries(first: u64, count: u64) -> Vec<Entry> {
+fn entries(first: u64, count: u64, keys: u64) -> Vec<Entry> {
     let numbers = first..first + count;
     let entry = |number| Entry {
         term: Term(1),
         index: Index(number),
-        payload: Payload::Command(put(number).encode()),
+        payload: Payload::Command(put(number, keys).encode()),
     };
     numbers.map(entry).collect()
 }
@@ -48,7 +48,7 @@ fn commit(criterion: &mut Criterion) {
     let mut bench = criterion.benchmark_group("commit, three nodes");
     for outstanding in [1, 64, 256, 1_024] {
         let mut nodes = Group::of_three();
-        let command = put(1).encode();
+        let command = put(1, KEYS).encode();
         bench.throughput(Throughput::Elements(outstanding));
         bench.bench_function(format!("{outstanding} outstanding"), |bench| {
             bench.iter(|| nodes.commit(outstanding, &command));
@@ -62,7 +62,8 @@ fn codec(criterion: &mut Criterion) {
     let mut bench = criterion.benchmark_group("appends of 64 entries");
     bench.throughput(Throughput::Elements(64));
     let (prev, commit) = (Position { term: Term(1), index: Index(0) }, Index(0));
-    let message = Message::AppendEntries { term: Term(1), prev, commit, entries: entries(1, 64) };
+    let message =
+        Message::AppendEntries { term: Term(1), prev, commit, entries: entries(1, 64, KEYS) };
     let encoded = || {
         let mut out = BytesMut::new();
         encode_message(&mut out, &message);
@@ -76,7 +77,7 @@ fn codec(criterion: &mut Criterion) {
     bench.finish();
     let mut bench = criterion.benchmark_group("a put's command");
     bench.throughput(Throughput::Elements(1));
-    let command = put(1);
+    let command = put(1, KEYS);
     bench.bench_function("encode", |bench| bench.iter(|| black_box(&command).encode()));
     let encoded = command.encode();
     bench.bench_function("decode", |bench| {
@@ -85,29 +86,36 @@ fn codec(criterion: &mut Criterion) {
     bench.finish();
 }
 
-/// Puts of one session.
+/// Puts of one session, beside what a checkpoint does now and then.
 fn apply(criterion: &mut Criterion) {
-    let mut state = StateMachine::new();
-    let open = Command::OpenSession { ttl_ms: u64::MAX / 2, window: 1_024, max_sessions: 10 };
-    let opened = Payload::Command(open.encode());
-    state.apply(&Entry { term: Term(1), index: Index(SESSION), payload: opened });
-    let mut next = SESSION + 1;
     let mut bench = criterion.benchmark_group("apply");
     bench.throughput(Throughput::Elements(64));
-    bench.bench_function("64 puts", |bench| {
-        let batch = || {
-            next += 64;
-            entries(next - 64, 64)
-        };
-        let run = |entries: Vec<Entry>| {
-            // As a checkpoint does, now and then.
-            if entries[0].index.0 % 65_536 < 64 {
-                drop(state.take_changes());
-            }
-            entries.iter().for_each(|entry| drop(black_box(state.apply(entry))));
-        };
-        bench.iter_batched(batch, run, BatchSize::NumIterations(1));
-    });
+    for keys in [KEYS, 1_000_000] {
+        let mut state = StateMachine::new();
+        let open = Command::OpenSession { ttl_ms: u64::MAX / 2, window: 1_024, max_sessions: 10 };
+        let opened = Payload::Command(open.encode());
+        state.apply(&Entry { term: Term(1), index: Index(SESSION), payload: opened });
+        let mut next = SESSION + 1;
+        for _ in 0..keys {
+            entries(next, 1, keys).iter().for_each(|entry| drop(state.apply(entry)));
+            next += 1;
+        }
+        let mut checkpoint = None;
+        bench.bench_function(format!("64 puts, {keys} keys"), |bench| {
+            let batch = || {
+                next += 64;
+                entries(next - 64, 64, keys)
+            };
+            let run = |entries: Vec<Entry>| {
+                if entries[0].index.0 % 65_536 < 64 {
+                    checkpoint = Some(state.take_changes().records(&state.point_in_time()));
+                }
+                entries.iter().for_each(|entry| drop(black_box(state.apply(entry))));
+            };
+            bench.iter_batched(batch, run, BatchSize::NumIterations(1));
+        });
+        drop(checkpoint);
+    }
     bench.finish();
 }
 
@@ -124,7 +132,7 @@ fn log(criterion: &mut Criterion) {
             if next > 65_536 {
                 (wal, next) = (open(), 1);
             }
-            wal.append(&entries(next, 64)).expect("it follows");
+            wal.append(&entries(next, 64, KEYS)).expect("it follows");
             wal.sync().expect("memory does not fail");
             next += 64;
         });

@@ -1,10 +1,12 @@
 //! The state taken apart and put together again.
 
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 
 use super::hash::any_log;
 use super::*;
-use crate::kv::{Builder, Changes, Record};
+use crate::kv::{Builder, Change, Changes, Record};
 use crate::types::{Member, Membership, NodeId};
 
 /// A store of records as a checkpoint keeps them.
@@ -22,10 +24,13 @@ fn built(stored: &Stored) -> StateMachine {
 
 /// What a checkpoint does with changes.
 fn update(stored: &mut Stored, state: &StateMachine, changes: Changes) {
-    for name in changes.names(state) {
-        match state.record(&name) {
-            Some(record) => drop(stored.insert(name, record.value)),
-            None => drop(stored.remove(&name)),
+    let mut seen = HashSet::new();
+    for change in changes.records(state) {
+        let (Change::Now(Record { name, .. }) | Change::Gone(name)) = &change;
+        assert!(seen.insert(name.clone()), "{name:?} changed twice");
+        match change {
+            Change::Now(Record { name, value }) => drop(stored.insert(name, value)),
+            Change::Gone(name) => drop(stored.remove(&name)),
         }
     }
 }
