@@ -116,12 +116,11 @@ impl Handler<Apply> for StateMachineActor {
         let mut answers = Answers::default();
         let mut waiting = waiting.into_iter().peekable();
         let clock = self.state.summary().clock_ms;
-        for entry in &entries {
+        self.state.apply_all(&entries, |entry, result| {
             trace("applied", entry);
-            let result = self.state.apply(entry);
             self.metrics.applied_entries.inc();
             let Some((index, reply)) = waiting.next_if(|(index, _)| *index <= entry.index) else {
-                continue;
+                return;
             };
             assert!(index == entry.index, "a waiter of index {index} was left behind");
             let none = || match &entry.payload {
@@ -133,7 +132,7 @@ impl Handler<Apply> for StateMachineActor {
             };
             let result = result.unwrap_or_else(none);
             answers.add(reply, Outcome { index, result });
-        }
+        });
         let (sessions, clock) = (self.sessions(), self.state.summary().clock_ms != clock);
         self.above.applied.do_send(Applied { index: self.state.applied(), sessions, clock });
         self.release_reads(&mut answers);

@@ -226,6 +226,17 @@ impl Command {
         all.then_some(Command::Write { session, id, acked, value_bytes, op })
     }
 
+    /// The key that it is about, of a write.
+    pub(super) fn key(&self) -> Option<&Bytes> {
+        match self {
+            Command::Write { op, .. } => Some(op.key()),
+            Command::OpenSession { .. }
+            | Command::KeepAlive { .. }
+            | Command::CloseSession { .. }
+            | Command::Clock { .. } => None,
+        }
+    }
+
     /// The bytes of its keys and values.
     fn payload_bytes(&self) -> usize {
         match self {

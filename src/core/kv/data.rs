@@ -154,6 +154,11 @@ impl Data {
         self.revision = revision;
     }
 
+    /// Brings what is known of keys nearer, for those that will be written next.
+    pub(super) fn fetch<'a>(&self, keys: impl Iterator<Item = &'a Bytes>) {
+        self.map.fetch(keys.map(|key| &key[..]), |record| record.hash ^ record.mod_revision);
+    }
+
     /// Executes one write.
     pub(super) fn execute(
         &mut self,

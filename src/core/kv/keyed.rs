@@ -14,6 +14,7 @@
 //! in it. Nothing of that shows: what is in order comes from the tree.
 
 use std::hash::{BuildHasher, RandomState};
+use std::hint::black_box;
 use std::ops::Bound;
 
 use hashbrown::HashTable;
@@ -70,6 +71,16 @@ impl<V: Clone> Keyed<V> {
             None => *self.order.get(key)?,
         };
         self.at(slot).map(|(_, value)| value)
+    }
+
+    /// Looks for keys together, and reads a part of what is there, to no other end than to have it
+    /// in the processor's caches. The steps to one key wait for memory one after the other; those of
+    /// many keys are taken at once.
+    pub(super) fn fetch<'a>(&self, keys: impl Iterator<Item = &'a [u8]>, read: impl Fn(&V) -> u64) {
+        let Some(own) = &self.own else { return };
+        let slots: Vec<Slot> = keys.filter_map(|key| own.likely(key)).collect();
+        let there = slots.iter().filter_map(|slot| self.at(*slot));
+        black_box(there.fold(0, |sum, (key, value)| sum ^ read(value) ^ key.len() as u64));
     }
 
     pub(super) fn get_mut(&mut self, key: &[u8]) -> Option<(Slot, &mut V)> {
@@ -155,6 +166,12 @@ impl Own {
     fn find<V: Clone>(&self, key: &[u8], slots: &Slots<(Held, V)>) -> Option<Slot> {
         let (hash, shard) = self.hash(key);
         self.shards.get(shard)?.find(hash, |slot| is_at(key, *slot, slots)).copied()
+    }
+
+    /// Where a key most likely is, by its hash alone.
+    fn likely(&self, key: &[u8]) -> Option<Slot> {
+        let (hash, shard) = self.hash(key);
+        self.shards.get(shard)?.iter_hash(hash).next().copied()
     }
 
     fn insert<V: Clone>(&mut self, key: &[u8], slot: Slot, slots: &Slots<(Held, V)>) {

@@ -1,12 +1,19 @@
 //! The state machine: applies the log's entries, in order.
 
 use super::changes::Changes;
-use super::command::{Command, WriteOp};
+use super::command::{Command, CommandError, WriteOp};
 use super::data::Data;
 use super::digest::{self, Tally};
 use super::sessions::Sessions;
 use crate::types::{Entry, Index, Membership, Payload, Position};
 use crate::wire::client::{OpResult, Success};
+
+/// So many entries are read ahead of the one that is applied: what their keys bring into the
+/// processor's nearest cache stays there until it is needed.
+pub(super) const AHEAD: usize = 64;
+
+/// With fewer keys than these the caches hold what is needed anyway.
+pub(super) const MANY: usize = 1 << 15;
 
 /// Everything that the log has decided. A clone is a point in time and costs a count of
 /// references for each thousand keys; what changed since the last checkpoint is noted in the
@@ -34,6 +41,14 @@ impl Default for StateMachine {
     }
 }
 
+/// The command that an entry bears, if it bears one.
+fn read(entry: &Entry) -> Option<Result<Command, CommandError>> {
+    match &entry.payload {
+        Payload::Command(bytes) => Some(Command::decode(bytes)),
+        Payload::Noop | Payload::Membership(_) => None,
+    }
+}
+
 impl StateMachine {
     /// The state before the log's first entry: no keys, no sessions, revision 1.
     #[must_use]
@@ -54,23 +69,48 @@ impl StateMachine {
     /// When the entry does not follow the applied one, and when the command cannot be read: a
     /// replica that does not understand a committed entry must stop, or it would diverge.
     pub fn apply(&mut self, entry: &Entry) -> Option<OpResult> {
+        self.apply_read(entry, read(entry))
+    }
+
+    /// Applies the next entries, in less time than one after the other: their keys are looked up
+    /// together, so that the processor waits for all of them at once. Each result is given away
+    /// before the next entry is applied.
+    ///
+    /// # Panics
+    /// As [`apply`](Self::apply).
+    pub fn apply_all(&mut self, entries: &[Entry], mut done: impl FnMut(&Entry, Option<OpResult>)) {
+        if self.data.map().len() < MANY {
+            return entries.iter().for_each(|entry| done(entry, self.apply(entry)));
+        }
+        let mut commands = Vec::with_capacity(AHEAD.min(entries.len()));
+        for entries in entries.chunks(AHEAD) {
+            commands.extend(entries.iter().map(read));
+            let read = commands.iter().filter_map(|read| read.as_ref()?.as_ref().ok());
+            self.data.fetch(read.filter_map(Command::key));
+            for (entry, command) in entries.iter().zip(commands.drain(..)) {
+                done(entry, self.apply_read(entry, command));
+            }
+        }
+    }
+
+    fn apply_read(
+        &mut self,
+        entry: &Entry,
+        command: Option<Result<Command, CommandError>>,
+    ) -> Option<OpResult> {
         let (index, applied) = (entry.index, self.applied.index);
         assert!(index == applied.next(), "entry {index} is applied after entry {applied}");
         assert!(entry.term >= self.applied.term, "the terms of applied entries fall");
         self.applied = entry.position();
-        match &entry.payload {
-            Payload::Noop => None,
-            Payload::Membership(membership) => {
-                self.membership = Some(membership.clone());
-                None
-            }
-            Payload::Command(bytes) => match Command::decode(bytes) {
-                Ok(command) => Some(self.execute(index, command)),
-                Err(error) => panic!(
-                    "committed entry {index} cannot be applied, so this node must stop: {error} \
-                     (was the entry written by a newer version?)"
-                ),
-            },
+        if let Payload::Membership(membership) = &entry.payload {
+            self.membership = Some(membership.clone());
+        }
+        match command? {
+            Ok(command) => Some(self.execute(index, command)),
+            Err(error) => panic!(
+                "committed entry {index} cannot be applied, so this node must stop: {error} \
+                 (was the entry written by a newer version?)"
+            ),
         }
     }
 

@@ -110,7 +110,7 @@ fn apply(criterion: &mut Criterion) {
                 if entries[0].index.0 % 65_536 < 64 {
                     checkpoint = Some(state.take_changes().records(&state.point_in_time()));
                 }
-                entries.iter().for_each(|entry| drop(black_box(state.apply(entry))));
+                state.apply_all(&entries, |_, result| drop(black_box(result)));
             };
             bench.iter_batched(batch, run, BatchSize::NumIterations(1));
         });

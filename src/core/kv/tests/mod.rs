@@ -1,5 +1,6 @@
 //! Tests of the state machine, by claim.
 
+mod batches;
 mod command;
 mod data;
 mod hash;
