@@ -118,6 +118,15 @@ pub enum Question {
 }
 
 impl Question {
+    /// The one key that is read.
+    #[must_use]
+    pub fn key(&self) -> Option<&Bytes> {
+        match self {
+            Question::Get { get, .. } => Some(&get.key),
+            Question::List { .. } | Question::State { .. } | Question::Status { .. } => None,
+        }
+    }
+
     /// Ends it without an answer.
     pub fn refuse(self, failure: Failure) {
         match self {

@@ -175,6 +175,7 @@ impl Handler<Query> for StateMachineActor {
     type Result = ();
     fn handle(&mut self, Query(questions): Query, _: &mut Self::Context) {
         let mut answers = Answers::default();
+        self.state.fetch(questions.iter().filter_map(|(_, question)| question.key()));
         for (index, question) in questions {
             if index <= self.state.applied() {
                 self.answer(question, &mut answers);
