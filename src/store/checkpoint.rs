@@ -1,19 +1,19 @@
 //! The state's durable home: checkpoints in sled.
 //!
-//! A tree holds the records of one state ([`quorate_core::kv::Record`]) as a run, in pieces, and behind it
-//! a run of what changed for each checkpoint since. The default tree says which tree and how
-//! many runs count. It is written last, so a crash in the middle of anything leaves the
-//! checkpoint before.
+//! The records of one state ([`quorate_core::kv::Record`]) are a run, in pieces in trees of their own
+//! (`pieces.rs`), and behind it is a run of what changed for each checkpoint since. The default tree says
+//! which generation and how many runs count. It is written last, so a crash in the middle of anything
+//! leaves the checkpoint before.
 //!
 //! ```text
-//!   default tree   "current" → state-7, and 2 runs of changes count
-//!   state-7        0 PIECE   → the whole state, when the tree was made
-//!                  1 PIECE   → what changed until the next checkpoint
-//!                  2 PIECE   → ...
+//!   default tree   "current" → generation 7, and 2 runs of changes count
+//!   state-7.0.*    the whole state, when the generation began
+//!   state-7.1.*    what changed until the next checkpoint
+//!   state-7.2.*    ...
 //! ```
 //!
 //! Where the changes would become three quarters as long as the state was, a checkpoint writes the
-//! whole state into a new tree, and the old one goes. How long they will be is estimated by the
+//! whole state as a new generation, and the old one goes. How long they will be is estimated by the
 //! mean length of a record. So what is on disk, and in sled's memory, is about twice the state at
 //! most; three times where the records that change are much longer than the others, and once more
 //! while a whole one is written.
@@ -40,7 +40,7 @@ use quorate_core::kv::{Builder, Change, Changes, StateMachine};
 use quorate_core::store::{CheckpointStore, StoreError};
 use xxhash_rust::xxh3::xxh3_64;
 
-use self::pieces::{Reader, Unreadable, Writer};
+use self::pieces::{Reader, Run, Unreadable, Writer};
 use super::sled_db::{Db, NotOpened, SEGMENT_BYTES, quietly};
 
 /// Changes of so many bytes are kept, also where the state is smaller.
@@ -50,7 +50,6 @@ const CURRENT: &[u8] = b"current";
 /// Checkpoints in a directory of sled's.
 pub struct SledCheckpoints {
     db: Db,
-    tree: sled::Tree,
     /// Which checkpoint counts.
     current: Current,
     /// The bytes of the whole state, and of the changes since.
@@ -63,7 +62,7 @@ pub struct SledCheckpoints {
 /// The checkpoint that counts.
 #[derive(Clone, Copy, Default)]
 struct Current {
-    /// The number in the tree's name; 0 where there is no checkpoint yet.
+    /// The number in its trees' names; 0 where there is no checkpoint yet.
     generation: u64,
     /// How many runs of changes follow the whole state.
     runs: u64,
@@ -97,7 +96,7 @@ impl SledCheckpoints {
         let opening = || {
             let mut store = Self::open_db(path, cache_bytes)?;
             let state = store.load()?;
-            store.drop_others()?;
+            store.drop_others().map_err(|error| store.unreadable(Unreadable::Sled(error)))?;
             Ok((store, state))
         };
         quietly(opening).unwrap_or_else(|panic| Err(damaged(path, format!("sled: {panic}"))))
@@ -116,8 +115,7 @@ impl SledCheckpoints {
         let current = db.db.get(CURRENT).map_err(opened)?;
         let current = current.as_deref().map_or(Some(Current::default()), Current::decode);
         let current = current.ok_or_else(|| damaged(path, "it names no state".to_owned()))?;
-        let tree = db.db.open_tree(current.tree_name()).map_err(opened)?;
-        Ok(Self { db, tree, current, whole: 0, changed: 0, bytes: 0, rests: false })
+        Ok(Self { db, current, whole: 0, changed: 0, bytes: 0, rests: false })
     }
 
     /// Reads the state back; `None` where there never was one.
@@ -127,7 +125,7 @@ impl SledCheckpoints {
         }
         let mut changes = BTreeMap::new();
         for run in 1..=self.current.runs {
-            let mut reader = Reader::new(&self.tree, run);
+            let mut reader = Reader::new(&self.db.db, self.current.run(run));
             for record in &mut reader {
                 let (name, value) = record.map_err(|error| self.unreadable(error))?;
                 changes.insert(name, value);
@@ -141,7 +139,7 @@ impl SledCheckpoints {
             progress.one_more(builder.records());
             added.map_err(|error| damaged(&self.db.path, error.to_string()))
         };
-        let mut reader = Reader::new(&self.tree, 0);
+        let mut reader = Reader::new(&self.db.db, self.current.run(0));
         for record in &mut reader {
             let (name, value) = record.map_err(|error| self.unreadable(error))?;
             while let Some(first) = changes.first_entry()
@@ -173,17 +171,13 @@ impl SledCheckpoints {
     }
 
     /// Removes what does not count: of a checkpoint that was cut short, or replaced.
-    fn drop_others(&self) -> Result<(), CheckpointError> {
-        let opened = |error| self.unreadable(Unreadable::Sled(error));
-        let current = self.current.tree_name();
+    fn drop_others(&self) -> Result<(), sled::Error> {
+        let counts =
+            |run: Run| run.generation == self.current.generation && run.number <= self.current.runs;
         for name in self.db.db.tree_names() {
-            if name.starts_with(b"state-") && name != current.as_bytes() {
-                self.db.db.drop_tree(&name).map_err(opened)?;
+            if Run::of_tree(&name).is_some_and(|run| !counts(run)) {
+                self.db.db.drop_tree(&name)?;
             }
-        }
-        let uncounted = (self.current.runs + 1).to_be_bytes();
-        for key in self.tree.range(uncounted..).keys() {
-            self.tree.remove(key.map_err(opened)?).map_err(opened)?;
         }
         Ok(())
     }
@@ -201,7 +195,7 @@ impl SledCheckpoints {
         let next = Current { runs: self.current.runs + 1, ..self.current };
         let changed = changes.records(&state);
         drop(state);
-        let mut run = Writer::new(&self.tree, next.runs, self.rests);
+        let mut run = Writer::new(&self.db.db, next.run(next.runs), self.rests);
         for change in changed {
             let written = match change {
                 Change::Now(record) => run.put(&record),
@@ -213,22 +207,17 @@ impl SledCheckpoints {
         self.count(next)
     }
 
-    /// Writes the whole state into a tree of its own.
+    /// Writes the whole state.
     fn save_all(&mut self, state: &StateMachine) -> Result<(), StoreError> {
         let next = Current { generation: self.current.generation + 1, runs: 0 };
-        let name = next.tree_name();
-        // Of an earlier attempt.
-        self.db.db.drop_tree(&name).map_err(|error| self.failed(error))?;
-        let tree = self.db.db.open_tree(&name).map_err(|error| self.failed(error))?;
-        let old = std::mem::replace(&mut self.tree, tree).name();
-        let mut run = Writer::new(&self.tree, 0, self.rests);
+        let mut run = Writer::new(&self.db.db, next.run(0), self.rests);
         for record in state.records(&Bytes::new()) {
             run.put(&record).map_err(|error| self.failed(error))?;
         }
         self.whole = run.finish().map_err(|error| self.failed(error))?;
         self.changed = 0;
         self.count(next)?;
-        self.db.db.drop_tree(old).map_err(|error| self.failed(error)).map(drop)
+        self.drop_others().map_err(|error| self.failed(error))
     }
 
     /// Lets what was written count, once all of it is durable.
@@ -273,8 +262,8 @@ impl CheckpointStore for SledCheckpoints {
 }
 
 impl Current {
-    fn tree_name(self) -> String {
-        format!("state-{}", self.generation)
+    fn run(self, number: u64) -> Run {
+        Run { generation: self.generation, number }
     }
 
     fn encode(self) -> Vec<u8> {

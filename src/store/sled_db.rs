@@ -5,7 +5,7 @@
 //! * Its `flush` ends in `sync_file_range` on Linux, which empties no disk's cache and writes no
 //!   file's size. [`Db::sync`] therefore ends with an `fdatasync` of sled's file of our own.
 //! * What is larger than a quarter of a segment goes into files that it never syncs. Segments
-//!   are [`SEGMENT_BYTES`], and no value should be longer than [`PIECE`].
+//!   are [`SEGMENT_BYTES`], and no value should be longer than half of a quarter.
 
 use std::fs::File;
 use std::io;
@@ -15,9 +15,18 @@ use std::sync::{Mutex, PoisonError};
 
 use quorate_core::store::StoreError;
 
-/// The longest value that sled is given. With a checksum and sled's count of references before it,
+/// The length of a value that sled is given. With a checksum and sled's count of references before it,
 /// it fills the 32 KiB that allocators have a size for; the next one is 40 KiB.
-pub(super) const PIECE: usize = (32 << 10) - 64;
+pub(super) const PIECE: usize = (32 << 10) - ROUNDED;
+
+/// Room for a checksum and sled's count of references.
+const ROUNDED: usize = 64;
+
+/// The length of a value in one of many pieces: longer ones as they become more. Each is just short
+/// of a power of two, as [`PIECE`] is, and less than what sled takes for a large value.
+pub(super) fn piece_bytes(part: u32) -> usize {
+    ((PIECE + ROUNDED) << part.min(3)) - ROUNDED
+}
 
 /// sled's file grows by so much at a time.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;

@@ -1,23 +1,33 @@
-//! A run of records in pieces of not quite 32 KiB: what one checkpoint writes, and nothing is ever changed in.
+//! A run of records in pieces: what one checkpoint writes, and nothing is ever changed in.
 //!
 //! ```text
-//!   NUMBER PIECE   → checksum 8 │ the next piece of the run
+//!   tree state-GENERATION.NUMBER.PART
+//!     NUMBER PIECE   → checksum 8 │ the next piece of the run
 //!   a run:  1 │ lengths 4, 4 │ name │ value      a record
 //!           0 │ length 4 │ name                  one that is gone
 //!           2 │ count 8                          the end
 //! ```
+//!
+//! A part is a tree of eight pieces. sled writes all of a node again when it has been changed ten
+//! times, and twice when it is split because it has more than sixteen entries: in one tree for all
+//! of it a piece was written three times, and kept in memory as often for a while. The pieces grow
+//! from part to part, so that there are few trees.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorate_core::kv::Record;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::store::sled_db::PIECE;
+use crate::store::sled_db::piece_bytes;
 
-/// After so many pieces sled's buffers are flushed: it would let them grow without a bound, as
+/// The pieces of a part.
+const PART: u32 = 8;
+
+/// After so many bytes sled's buffers are flushed: it would let them grow without a bound, as
 /// long as it is given more than the disk takes.
-const FLUSH_EVERY: u32 = 64;
+const FLUSH_EVERY: usize = 2 << 20;
 
 /// The longest rest after a flush.
 const LONGEST_REST: Duration = Duration::from_millis(100);
@@ -26,23 +36,59 @@ const GONE: u8 = 0;
 const RECORD: u8 = 1;
 const END: u8 = 2;
 
+/// Which run it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) generation: u64,
+    pub(super) number: u64,
+}
+
+impl Run {
+    fn tree_name(self, part: u32) -> String {
+        format!("state-{}.{}.{part}", self.generation, self.number)
+    }
+
+    /// The run that a tree is a part of; `None` for a tree of something else.
+    pub(super) fn of_tree(name: &[u8]) -> Option<Self> {
+        let mut numbers = std::str::from_utf8(name).ok()?.strip_prefix("state-")?.split('.');
+        let mut next = || numbers.next()?.parse().ok();
+        Some(Self { generation: next()?, number: next()? })
+    }
+}
+
 /// Writes a run.
 pub(super) struct Writer<'a> {
-    tree: &'a sled::Tree,
-    number: u64,
+    db: &'a sled::Db,
+    run: Run,
+    /// The part that is being written.
+    tree: Option<sled::Tree>,
     piece: u32,
     buffer: Vec<u8>,
+    /// A piece with its checksum; here so that its memory is used again.
+    stored: Vec<u8>,
     records: u64,
     bytes: u64,
+    /// Since sled's buffers were flushed.
+    unflushed: usize,
     /// The end of the last rest, where it rests: for as long as it worked.
     rested: Option<Instant>,
 }
 
 impl<'a> Writer<'a> {
     /// A writer of a run. One that rests leaves the disk and the processor to others half of the time.
-    pub(super) fn new(tree: &'a sled::Tree, number: u64, rests: bool) -> Self {
-        let (buffer, rested) = (Vec::with_capacity(2 * PIECE), rests.then(Instant::now));
-        Self { tree, number, piece: 0, buffer, records: 0, bytes: 0, rested }
+    pub(super) fn new(db: &'a sled::Db, run: Run, rests: bool) -> Self {
+        Self {
+            db,
+            run,
+            tree: None,
+            piece: 0,
+            buffer: Vec::new(),
+            stored: Vec::new(),
+            records: 0,
+            bytes: 0,
+            unflushed: 0,
+            rested: rests.then(Instant::now),
+        }
     }
 
     pub(super) fn put(&mut self, Record { name, value }: &Record) -> Result<(), sled::Error> {
@@ -65,40 +111,70 @@ impl<'a> Writer<'a> {
     pub(super) fn finish(mut self) -> Result<u64, sled::Error> {
         self.buffer.push(END);
         self.buffer.extend_from_slice(&self.records.to_le_bytes());
+        self.write_full()?;
         let rest = std::mem::take(&mut self.buffer);
-        rest.chunks(PIECE).try_for_each(|piece| self.write(piece))?;
+        if !rest.is_empty() {
+            self.write(&rest)?;
+        }
         Ok(self.bytes)
     }
 
     fn added(&mut self) -> Result<(), sled::Error> {
         self.records += 1;
-        let whole = self.buffer.len() - self.buffer.len() % PIECE;
-        if whole > 0 {
-            let rest = self.buffer.split_off(whole);
-            let full = std::mem::replace(&mut self.buffer, rest);
-            full.chunks(PIECE).try_for_each(|piece| self.write(piece))?;
+        self.write_full()
+    }
+
+    /// Writes the pieces that are full.
+    fn write_full(&mut self) -> Result<(), sled::Error> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut written = 0;
+        while let Some(piece) = buffer.get(written..written + piece_bytes(self.piece / PART)) {
+            self.write(piece)?;
+            written += piece.len();
         }
+        buffer.drain(..written);
+        self.buffer = buffer;
         Ok(())
     }
 
     /// A piece is an insertion of its own. sled keeps what a batch replaces in memory until the
     /// batch ends and longer: batches of many records grew a process by hundreds of megabytes.
     fn write(&mut self, piece: &[u8]) -> Result<(), sled::Error> {
-        let key = key(self.number, self.piece);
-        let mut stored = Vec::with_capacity(8 + piece.len());
+        let key = key(self.run.number, self.piece);
+        let mut stored = std::mem::take(&mut self.stored);
+        stored.clear();
         stored.extend_from_slice(&checksum(&key, piece).to_le_bytes());
         stored.extend_from_slice(piece);
-        self.tree.insert(key, stored)?;
+        self.tree()?.insert(key, stored.as_slice())?;
+        self.stored = stored;
         self.piece += 1;
         self.bytes += 8 + piece.len() as u64;
-        if self.piece.is_multiple_of(FLUSH_EVERY) {
-            self.tree.flush()?;
+        self.unflushed += piece.len();
+        if self.unflushed >= FLUSH_EVERY {
+            self.unflushed = 0;
+            self.db.flush()?;
             if let Some(rested) = &mut self.rested {
                 std::thread::sleep(rested.elapsed().min(LONGEST_REST));
                 *rested = Instant::now();
             }
         }
         Ok(())
+    }
+
+    /// The tree that the next piece belongs to.
+    fn tree(&mut self) -> Result<&sled::Tree, sled::Error> {
+        if self.piece.is_multiple_of(PART) {
+            self.tree = None;
+        }
+        let (db, name) = (self.db, self.run.tree_name(self.piece / PART));
+        match &mut self.tree {
+            Some(tree) => Ok(tree),
+            none => {
+                // What an earlier attempt left.
+                db.drop_tree(&name)?;
+                Ok(none.insert(db.open_tree(name)?))
+            }
+        }
     }
 }
 
@@ -135,9 +211,12 @@ impl From<&str> for Unreadable {
 }
 
 /// Reads a run back: names, with values or without.
-pub(super) struct Reader {
-    pieces: sled::Iter,
-    number: u64,
+pub(super) struct Reader<'a> {
+    db: &'a sled::Db,
+    run: Run,
+    /// The parts to come, and the rest of the one that is read.
+    parts: Range<u32>,
+    part: Option<sled::Iter>,
     piece: u32,
     buffer: Vec<u8>,
     /// Where the next record begins in the buffer.
@@ -147,10 +226,13 @@ pub(super) struct Reader {
     done: bool,
 }
 
-impl Reader {
-    pub(super) fn new(tree: &sled::Tree, number: u64) -> Self {
-        let pieces = tree.scan_prefix(number.to_be_bytes());
-        Self { pieces, number, piece: 0, buffer: vec![], at: 0, records: 0, bytes: 0, done: false }
+impl<'a> Reader<'a> {
+    pub(super) fn new(db: &'a sled::Db, run: Run) -> Self {
+        let of_run = |name: &sled::IVec| Run::of_tree(name) == Some(run);
+        let parts = db.tree_names().iter().filter(|name| of_run(name)).count();
+        let parts = 0..u32::try_from(parts).unwrap_or(u32::MAX);
+        let (part, buffer) = (None, vec![]);
+        Self { db, run, parts, part, piece: 0, buffer, at: 0, records: 0, bytes: 0, done: false }
     }
 
     /// The bytes that were read.
@@ -161,10 +243,9 @@ impl Reader {
     /// The next so many bytes.
     fn take(&mut self, count: usize) -> Result<&[u8], Unreadable> {
         while self.buffer.len() - self.at < count {
-            let next = self.pieces.next().ok_or("a checkpoint is cut short")?;
-            let (found, stored) = next.map_err(Unreadable::Sled)?;
+            let (found, stored) = self.next_piece()?.ok_or("a checkpoint is cut short")?;
             let (written, piece) = stored.split_at_checked(8).ok_or("a piece is cut short")?;
-            let key = key(self.number, self.piece);
+            let key = key(self.run.number, self.piece);
             if *found != key || checksum(&key, piece).to_le_bytes() != written {
                 return Err("a piece is missing or its checksum is wrong".into());
             }
@@ -178,6 +259,18 @@ impl Reader {
         self.buffer.get(start..self.at).ok_or("a checkpoint is cut short".into())
     }
 
+    /// What follows in its part, or else in the next one.
+    fn next_piece(&mut self) -> Result<Option<(sled::IVec, sled::IVec)>, Unreadable> {
+        loop {
+            if let Some(next) = self.part.as_mut().and_then(Iterator::next) {
+                return next.map(Some).map_err(Unreadable::Sled);
+            }
+            let Some(part) = self.parts.next() else { return Ok(None) };
+            let tree = self.db.open_tree(self.run.tree_name(part)).map_err(Unreadable::Sled)?;
+            self.part = Some(tree.iter());
+        }
+    }
+
     fn number<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
         self.take(N)?.try_into().map_err(|_| "a checkpoint is cut short".into())
     }
@@ -187,7 +280,7 @@ impl Reader {
         match kind {
             END => {
                 let count = u64::from_le_bytes(self.number()?);
-                let over = self.at == self.buffer.len() && self.pieces.next().is_none();
+                let over = self.at == self.buffer.len() && self.next_piece()?.is_none();
                 if count != self.records || !over {
                     return Err("a checkpoint has another length than it should".into());
                 }
@@ -208,7 +301,7 @@ impl Reader {
     }
 }
 
-impl Iterator for Reader {
+impl Iterator for Reader<'_> {
     type Item = Result<(Bytes, Option<Bytes>), Unreadable>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -137,9 +137,9 @@ fn in_sled(path: &Path, act: impl FnOnce(&sled::Db)) {
     db.flush().unwrap();
 }
 
-/// The first state's tree.
-fn in_state(path: &Path, act: impl FnOnce(&sled::Tree)) {
-    in_sled(path, |db| act(&db.open_tree("state-1").unwrap()));
+/// A part of the first state.
+fn in_part(path: &Path, part: u32, act: impl FnOnce(&sled::Tree)) {
+    in_sled(path, |db| act(&db.open_tree(format!("state-1.0.{part}")).unwrap()));
 }
 
 #[test]
@@ -148,16 +148,19 @@ fn what_a_save_that_was_cut_short_left_is_gone_and_harmless() {
     let mut state = StateMachine::new();
     put(&mut state, 1, 100);
     save(&mut open(dir.path()).unwrap().0, &mut state);
-    // The pieces of two runs that nothing names.
-    let key = |run: u64, piece: u32| [&run.to_be_bytes()[..], &piece.to_be_bytes()].concat();
-    in_state(dir.path(), |tree| {
-        for piece in 0..3 {
-            tree.insert(key(1, piece), "left over").unwrap();
-            tree.insert(key(2, piece), "left over").unwrap();
+    // Runs that nothing names: the next one, and the next generation.
+    in_sled(dir.path(), |db| {
+        for name in ["state-1.1.0", "state-1.1.1", "state-1.2.0", "state-2.0.0", "state-2.0.1"] {
+            for piece in 0..3_u8 {
+                db.open_tree(name).unwrap().insert([piece], "left over").unwrap();
+            }
         }
     });
-    let (mut store, found) = open(dir.path()).unwrap();
+    let (store, found) = open(dir.path()).unwrap();
     same(found.as_ref(), &state);
+    drop(store);
+    assert_eq!(kept(dir.path()).1, 1);
+    let mut store = open(dir.path()).unwrap().0;
     put(&mut state, 2, 100);
     save(&mut store, &mut state);
     drop(store);
@@ -169,11 +172,10 @@ fn kept(path: &Path) -> (usize, usize) {
     let (mut bytes, mut runs) = (0, std::collections::BTreeSet::new());
     in_sled(path, |db| {
         for tree in db.tree_names().into_iter().filter(|name| name.starts_with(b"state-")) {
-            for piece in db.open_tree(&tree).unwrap().iter() {
-                let (key, value) = piece.unwrap();
-                bytes += value.len();
-                runs.insert((tree.clone(), key[..8].to_vec()));
-            }
+            let pieces = db.open_tree(&tree).unwrap();
+            bytes += pieces.iter().values().map(|piece| piece.unwrap().len()).sum::<usize>();
+            let name = String::from_utf8(tree.to_vec()).unwrap();
+            runs.insert(name.rsplit_once('.').unwrap().0.to_owned());
         }
     });
     (bytes, runs.len())
@@ -239,13 +241,47 @@ fn a_piece_that_rots_is_found_by_its_checksum() {
     let mut state = StateMachine::new();
     (0..9).for_each(|key| put(&mut state, key, 10_000));
     save(&mut open(dir.path()).unwrap().0, &mut state);
-    in_state(dir.path(), |tree| {
+    in_part(dir.path(), 0, |tree| {
         let (key, mut piece) = tree.get_gt([]).unwrap().unwrap();
         piece[500] ^= 1;
         tree.insert(key, piece).unwrap();
     });
     let refused = open(dir.path()).map(drop).unwrap_err().to_string();
     assert!(refused.contains("checksum is wrong"), "{refused}");
+}
+
+/// What is said of a checkpoint of several parts of whose trees one is spoilt. It gets the names,
+/// from the first part to the last.
+fn refusal(spoil: impl FnOnce(&sled::Db, &[String])) -> String {
+    let dir = TempDir::new().unwrap();
+    let mut state = StateMachine::new();
+    (0..90).for_each(|key| put(&mut state, key, 100_000));
+    save(&mut open(dir.path()).unwrap().0, &mut state);
+    same(open(dir.path()).unwrap().1.as_ref(), &state);
+    in_sled(dir.path(), |db| {
+        let parts = db.tree_names().len() - 1;
+        assert!((5..10).contains(&parts), "{parts}");
+        let names: Vec<_> = (0..parts).map(|part| format!("state-1.0.{part}")).collect();
+        spoil(db, &names);
+    });
+    open(dir.path()).map(drop).unwrap_err().to_string()
+}
+
+#[test]
+fn a_part_that_is_lost_is_missed() {
+    let refused = refusal(|db, parts| assert!(db.drop_tree(&parts[3]).unwrap()));
+    assert!(refused.contains("a piece is missing"), "{refused}");
+    let refused = refusal(|db, parts| assert!(db.drop_tree(parts.last().unwrap()).unwrap()));
+    assert!(refused.contains("cut short"), "{refused}");
+    for part in [0, 2] {
+        let refused = refusal(|db, parts| db.open_tree(&parts[part]).unwrap().clear().unwrap());
+        assert!(refused.contains("a piece is missing"), "{refused}");
+    }
+    let last = |db: &sled::Db, parts: &[String]| db.open_tree(parts.last().unwrap()).unwrap();
+    let refused = refusal(|db, parts| last(db, parts).clear().unwrap());
+    assert!(refused.contains("cut short"), "{refused}");
+    let refused = refusal(|db, parts| drop(last(db, parts).insert("x", "y")));
+    assert!(refused.contains("another length"), "{refused}");
 }
 
 #[test]
