@@ -28,8 +28,8 @@ pub(super) fn piece_bytes(part: u32) -> usize {
     ((PIECE + ROUNDED) << part.min(3)) - ROUNDED
 }
 
-/// sled's file grows by so much at a time.
-pub(super) const SEGMENT_BYTES: usize = 8 << 20;
+/// sled's file grows by so much at a time, and it has a buffer as long as that in memory.
+pub(super) const SEGMENT_BYTES: usize = 2 << 20;
 
 /// An opened database.
 pub(super) struct Db {

@@ -107,7 +107,7 @@ fn what_is_on_disk_stays_within_bounds_however_often_it_is_overwritten() {
             most = store.bytes();
         }
     }
-    // A megabyte of values. sled gives segments of 8 MiB back from a thread of its own.
+    // A megabyte of values. sled gives segments back from a thread of its own.
     assert!(store.bytes() <= most.max(40 << 20) * 2, "{} bytes after {most}", store.bytes());
     drop(store);
     same(open(dir.path()).unwrap().1.as_ref(), &state);
@@ -123,7 +123,7 @@ fn checkpoints_that_are_in_use_are_not_taken_for_damaged() {
 
 /// sled itself, on a checkpoint's directory; closed when `act` is done.
 fn in_sled(path: &Path, act: impl FnOnce(&sled::Db)) {
-    let config = sled::Config::new().path(path).segment_size(8 << 20);
+    let config = sled::Config::new().path(path).segment_size(2 << 20);
     let deadline = Instant::now() + Duration::from_secs(10);
     let db = loop {
         match config.open() {
