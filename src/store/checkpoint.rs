@@ -12,8 +12,8 @@
 //!   state-7.2.*    ...
 //! ```
 //!
-//! Where the changes would become three quarters as long as the state was, a checkpoint writes the
-//! whole state as a new generation, and the old one goes. How long they will be is estimated by the
+//! Where the changes would become three quarters as long as the state was, or there are very many
+//! runs, a checkpoint writes the whole state as a new generation, and the old one goes. How long they will be is estimated by the
 //! mean length of a record. So what is on disk, and in sled's memory, is about twice the state at
 //! most; three times where the records that change are much longer than the others, and once more
 //! while a whole one is written.
@@ -40,11 +40,15 @@ use quorate_core::kv::{Builder, Change, Changes, StateMachine};
 use quorate_core::store::{CheckpointStore, StoreError};
 use xxhash_rust::xxh3::xxh3_64;
 
-use self::pieces::{Reader, Run, Unreadable, Writer};
+use self::pieces::{Part, Reader, Run, Unreadable, Writer};
 use super::sled_db::{Db, NotOpened, SEGMENT_BYTES, quietly};
 
 /// Changes of so many bytes are kept, also where the state is smaller.
 const LEAST_CHANGES: u64 = 1 << 20;
+/// So many runs of changes are kept: each is at least one tree, and sled's list of them must not
+/// grow without a bound.
+const MOST_RUNS: u64 = 256;
+
 const CURRENT: &[u8] = b"current";
 
 /// Checkpoints in a directory of sled's.
@@ -52,6 +56,8 @@ pub struct SledCheckpoints {
     db: Db,
     /// Which checkpoint counts.
     current: Current,
+    /// It is in one tree, as an earlier version wrote it.
+    in_one_tree: bool,
     /// The bytes of the whole state, and of the changes since.
     whole: u64,
     changed: u64,
@@ -115,7 +121,8 @@ impl SledCheckpoints {
         let current = db.db.get(CURRENT).map_err(opened)?;
         let current = current.as_deref().map_or(Some(Current::default()), Current::decode);
         let current = current.ok_or_else(|| damaged(path, "it names no state".to_owned()))?;
-        Ok(Self { db, current, whole: 0, changed: 0, bytes: 0, rests: false })
+        let in_one_tree = db.db.tree_names().iter().any(|name| current.is_one_tree(name));
+        Ok(Self { db, current, in_one_tree, whole: 0, changed: 0, bytes: 0, rests: false })
     }
 
     /// Reads the state back; `None` where there never was one.
@@ -124,8 +131,9 @@ impl SledCheckpoints {
             return Ok(None);
         }
         let mut changes = BTreeMap::new();
-        for run in 1..=self.current.runs {
-            let mut reader = Reader::new(&self.db.db, self.current.run(run));
+        let mut readers = self.readers()?.into_iter();
+        let mut whole = readers.next().ok_or_else(|| self.unreadable("no state".into()))?;
+        for mut reader in readers {
             for record in &mut reader {
                 let (name, value) = record.map_err(|error| self.unreadable(error))?;
                 changes.insert(name, value);
@@ -139,8 +147,7 @@ impl SledCheckpoints {
             progress.one_more(builder.records());
             added.map_err(|error| damaged(&self.db.path, error.to_string()))
         };
-        let mut reader = Reader::new(&self.db.db, self.current.run(0));
-        for record in &mut reader {
+        for record in &mut whole {
             let (name, value) = record.map_err(|error| self.unreadable(error))?;
             while let Some(first) = changes.first_entry()
                 && *first.key() < name
@@ -155,11 +162,32 @@ impl SledCheckpoints {
         for (name, value) in changes {
             value.map_or(Ok(()), |value| add(&name, &value))?;
         }
-        self.whole = reader.bytes();
+        self.whole = whole.bytes();
         let state = builder.finish();
         let state = state.map_err(|error| damaged(&self.db.path, error.to_string()))?;
         self.bytes = self.db.bytes()?;
         Ok(Some(state))
+    }
+
+    /// A reader of each run that counts, the whole state's first.
+    fn readers(&self) -> Result<Vec<Reader>, CheckpointError> {
+        let open = |name: &[u8]| {
+            let opened = self.db.db.open_tree(name);
+            opened.map_err(|error| self.unreadable(Unreadable::Sled(error)))
+        };
+        let runs = (0..=self.current.runs).map(|number| self.current.run(number));
+        if self.in_one_tree {
+            let tree = open(self.current.one_tree().as_bytes())?;
+            return Ok(runs.map(|run| Reader::of_one_tree(run, &tree)).collect());
+        }
+        let mut parts = BTreeMap::<u64, BTreeMap<u32, sled::Tree>>::new();
+        for name in self.db.db.tree_names() {
+            if let Some(part) = Part::of_tree(&name).filter(|part| self.current.counts(part.run)) {
+                parts.entry(part.run.number).or_default().insert(part.number, open(&name)?);
+            }
+        }
+        let mut parts_of = |run: Run| parts.remove(&run.number).unwrap_or_default();
+        Ok(runs.map(|run| Reader::new(run, parts_of(run).into_values().collect())).collect())
     }
 
     fn unreadable(&self, error: Unreadable) -> CheckpointError {
@@ -172,10 +200,12 @@ impl SledCheckpoints {
 
     /// Removes what does not count: of a checkpoint that was cut short, or replaced.
     fn drop_others(&self) -> Result<(), sled::Error> {
-        let counts =
-            |run: Run| run.generation == self.current.generation && run.number <= self.current.runs;
         for name in self.db.db.tree_names() {
-            if Run::of_tree(&name).is_some_and(|run| !counts(run)) {
+            let counts = match Part::of_tree(&name) {
+                Some(part) => self.current.counts(part.run),
+                None => !name.starts_with(b"state-") || self.current.is_one_tree(&name),
+            };
+            if !counts {
                 self.db.db.drop_tree(&name)?;
             }
         }
@@ -187,7 +217,8 @@ impl SledCheckpoints {
     fn takes(&self, state: &StateMachine, changes: &Changes) -> bool {
         let usual = self.whole / state.record_count().max(1);
         let all = self.changed.saturating_add(changes.noted().saturating_mul(usual));
-        self.current.generation > 0 && all < self.whole.max(LEAST_CHANGES) / 4 * 3
+        let has_room = self.current.runs < MOST_RUNS && !self.in_one_tree;
+        self.current.generation > 0 && has_room && all < self.whole.max(LEAST_CHANGES) / 4 * 3
     }
 
     /// Writes what changed as one more run.
@@ -217,6 +248,7 @@ impl SledCheckpoints {
         self.whole = run.finish().map_err(|error| self.failed(error))?;
         self.changed = 0;
         self.count(next)?;
+        self.in_one_tree = false;
         self.drop_others().map_err(|error| self.failed(error))
     }
 
@@ -264,6 +296,19 @@ impl CheckpointStore for SledCheckpoints {
 impl Current {
     fn run(self, number: u64) -> Run {
         Run { generation: self.generation, number }
+    }
+
+    fn counts(self, run: Run) -> bool {
+        run.generation == self.generation && run.number <= self.runs
+    }
+
+    /// The tree that an earlier version had it in.
+    fn one_tree(self) -> String {
+        format!("state-{}", self.generation)
+    }
+
+    fn is_one_tree(self, name: &[u8]) -> bool {
+        name == self.one_tree().as_bytes()
     }
 
     fn encode(self) -> Vec<u8> {

@@ -4,8 +4,10 @@
 //!   silence is the business of whoever stores something in it.
 //! * Its `flush` ends in `sync_file_range` on Linux, which empties no disk's cache and writes no
 //!   file's size. [`Db::sync`] therefore ends with an `fdatasync` of sled's file of our own.
-//! * What is larger than a quarter of a segment goes into files that it never syncs. Segments
-//!   are [`SEGMENT_BYTES`], and no value should be longer than half of a quarter.
+//! * What is longer than a quarter of a segment goes into files that it never syncs. That is not a
+//!   value but all of a node of a tree, which it writes as one when it moves or splits it, and the
+//!   list of all trees. Segments are [`SEGMENT_BYTES`]; what is stored sees to it that no node and no
+//!   list becomes as long.
 
 use std::fs::File;
 use std::io;
@@ -20,16 +22,10 @@ use quorate_core::store::StoreError;
 pub(super) const PIECE: usize = (32 << 10) - ROUNDED;
 
 /// Room for a checksum and sled's count of references.
-const ROUNDED: usize = 64;
-
-/// The length of a value in one of many pieces: longer ones as they become more. Each is just short
-/// of a power of two, as [`PIECE`] is, and less than what sled takes for a large value.
-pub(super) fn piece_bytes(part: u32) -> usize {
-    ((PIECE + ROUNDED) << part.min(3)) - ROUNDED
-}
+pub(super) const ROUNDED: usize = 64;
 
 /// sled's file grows by so much at a time, and it has a buffer as long as that in memory.
-pub(super) const SEGMENT_BYTES: usize = 2 << 20;
+pub(super) const SEGMENT_BYTES: usize = 8 << 20;
 
 /// An opened database.
 pub(super) struct Db {

@@ -1,8 +1,8 @@
 //! Copies of the records that a checkpoint is to write.
 //!
 //! A point in time is not free while it lives: what it shares is copied when it is changed. With a
-//! million keys that was more than a kilobyte for every put. So a checkpoint takes what changed out
-//! of it, which is a matter of milliseconds, lets it go, and then writes at leisure.
+//! million keys that was more than a kilobyte for every put. So a checkpoint of changes takes them
+//! out of it, which is a matter of milliseconds, lets it go, and then writes at leisure.
 
 use bytes::Bytes;
 
@@ -11,6 +11,7 @@ use super::held::Held;
 use super::keyed::Slot;
 use super::record::{self, Record};
 use super::state::StateMachine;
+use crate::wire::client::OpResult;
 
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Changed {
     /// As they are in the state: with short values that is one allocation for all of them, and
     /// long ones are shared.
     keys: Vec<(Held, KeyRecord)>,
+    /// As they are in the state, too: the values in them may be long, and are shared.
+    replies: Vec<(u64, u64, Option<OpResult>)>,
     others: Vec<Change>,
 }
 
@@ -48,13 +51,14 @@ impl Changed {
         let removed = removed.iter().filter(|key| map.get(key).is_none());
         let removed = removed.map(|key| record::key_name(key));
         let sessions = sessions.iter().map(|id| record::session_name(*id));
-        let replies = replies.iter().map(|(of, id)| record::reply_name(*of, *id));
-        let names = header.chain(removed).chain(sessions).chain(replies);
+        let names = header.chain(removed).chain(sessions);
         let others = names.map(|name| match state.record(&name) {
             Some(record) => Change::Now(record),
             None => Change::Gone(name),
         });
-        Self { keys, others: others.collect() }
+        let others = others.collect();
+        let reply = |(of, id): &(u64, u64)| (*of, *id, state.sessions.reply(*of, *id).cloned());
+        Self { keys, replies: replies.iter().map(reply).collect(), others }
     }
 }
 
@@ -67,6 +71,13 @@ impl IntoIterator for Changed {
             let (name, value) = (record::key_name(&key), record.encode());
             Change::Now(Record { name, value })
         });
-        Box::new(self.others.into_iter().chain(keys))
+        let replies = self.replies.into_iter().map(|(of, id, reply)| {
+            let name = record::reply_name(of, id);
+            match reply {
+                Some(reply) => Change::Now(Record { name, value: record::encode_reply(&reply) }),
+                None => Change::Gone(name),
+            }
+        });
+        Box::new(self.others.into_iter().chain(keys).chain(replies))
     }
 }

@@ -1,8 +1,8 @@
 //! Values by key, in order, with points in time for little, and found without a search.
 //!
 //! A tree of keys answers a look-up with a dozen comparisons, each in another place of memory:
-//! that was a fifth of all that a put costs. So the values are in numbered slots of a persistent
-//! vector. Of those who know a key's slot,
+//! that was a fifth of all that a put costs. So the values are in numbered [`Slots`]. Of those who
+//! know a key's slot,
 //!
 //! * the *order*, a persistent tree, is asked where order matters, and in points in time. It
 //!   changes only when a key comes or goes;

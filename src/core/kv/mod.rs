@@ -30,9 +30,9 @@
 //!   `too_large` of an append) are replies like any other: executed once, remembered, repeated.
 //! * **One clock for all.** Sessions expire by `Clock` entries in the log, never by a node's
 //!   own clock; see [`Pacemaker`].
-//! * **Cheap points in time.** Everything lives in persistent maps, so a clone of the state
-//!   machine is a count of references for each thousand keys, and what is applied later does not
-//!   show in it. What it shares is copied when it is changed, for as long as it lives.
+//! * **Cheap points in time.** All of it is shared by copies, so a clone of the state machine is
+//!   a count of references for each thousand keys, and what is applied later does not show in it.
+//!   What is shared is copied when it is changed, for as long as the clone lives.
 //! * **A hash.** [`StateMachine::hash`] costs a few nanoseconds, whatever the size of the
 //!   state, and is equal on replicas at equal applied index; a difference is an alarm.
 //!

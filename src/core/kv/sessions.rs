@@ -120,10 +120,10 @@ impl Sessions {
         self.map.get(&session).map(Session::encode)
     }
 
-    /// The value of a reply's record, if it is there.
-    pub(super) fn reply(&self, session: u64, id: u64) -> Option<Bytes> {
+    /// A reply, if it is kept.
+    pub(super) fn reply(&self, session: u64, id: u64) -> Option<&OpResult> {
         let reply = self.map.get(&session)?.replies.get(id)?;
-        Some(record::encode_reply(&reply.result))
+        Some(&reply.result)
     }
 
     /// The replies of a session that were kept in that period, as (session, id).

@@ -121,7 +121,7 @@ impl StateMachine {
             Name::Header => return Some(self.header_record()),
             Name::Key(key) => self.data.record(&key)?,
             Name::Session(session) => self.sessions.record(session)?,
-            Name::Reply(session, id) => self.sessions.reply(session, id)?,
+            Name::Reply(session, id) => record::encode_reply(self.sessions.reply(session, id)?),
         };
         Some(Record { name: name.clone(), value })
     }

@@ -11,19 +11,34 @@
 //! A part is a tree of eight pieces. sled writes all of a node again when it has been changed ten
 //! times, and twice when it is split because it has more than sixteen entries: in one tree for all
 //! of it a piece was written three times, and kept in memory as often for a while. The pieces grow
-//! from part to part, so that there are few trees.
+//! from part to part, so that there are few trees: the list of all of them is written for each
+//! that comes or goes.
+//!
+//! Before, a generation was one tree, `state-GENERATION`, with the pieces of all its runs. It is
+//! read, and the next checkpoint is a whole one.
 
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorate_core::kv::Record;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::store::sled_db::piece_bytes;
+use crate::store::sled_db::{PIECE, ROUNDED, SEGMENT_BYTES};
 
 /// The pieces of a part.
 const PART: u32 = 8;
+
+/// The pieces of a part are twice as long as those before, so many times.
+const DOUBLED: u32 = 2;
+
+/// A part is a node of sled's, and half as long as what would be in a file that is never synced.
+const _: () = assert!(piece_bytes(DOUBLED) * PART as usize <= SEGMENT_BYTES / 4 / 2);
+
+/// The length of a part's pieces. Each is just short of a power of two, as [`PIECE`] is.
+const fn piece_bytes(part: u32) -> usize {
+    let doubled = if part < DOUBLED { part } else { DOUBLED };
+    ((PIECE + ROUNDED) << doubled) - ROUNDED
+}
 
 /// After so many bytes sled's buffers are flushed: it would let them grow without a bound, as
 /// long as it is given more than the disk takes.
@@ -43,16 +58,23 @@ pub(super) struct Run {
     pub(super) number: u64,
 }
 
-impl Run {
-    fn tree_name(self, part: u32) -> String {
-        format!("state-{}.{}.{part}", self.generation, self.number)
+/// A part of a run, which is a tree.
+pub(super) struct Part {
+    pub(super) run: Run,
+    pub(super) number: u32,
+}
+
+impl Part {
+    fn tree_name(&self) -> String {
+        format!("state-{}.{}.{}", self.run.generation, self.run.number, self.number)
     }
 
-    /// The run that a tree is a part of; `None` for a tree of something else.
+    /// The part that a tree is; `None` for a tree of something else.
     pub(super) fn of_tree(name: &[u8]) -> Option<Self> {
         let mut numbers = std::str::from_utf8(name).ok()?.strip_prefix("state-")?.split('.');
-        let mut next = || numbers.next()?.parse().ok();
-        Some(Self { generation: next()?, number: next()? })
+        let generation = numbers.next()?.parse().ok()?;
+        let run = Run { generation, number: numbers.next()?.parse().ok()? };
+        Some(Self { run, number: numbers.next()?.parse().ok()? })
     }
 }
 
@@ -166,13 +188,11 @@ impl<'a> Writer<'a> {
         if self.piece.is_multiple_of(PART) {
             self.tree = None;
         }
-        let (db, name) = (self.db, self.run.tree_name(self.piece / PART));
         match &mut self.tree {
             Some(tree) => Ok(tree),
             none => {
-                // What an earlier attempt left.
-                db.drop_tree(&name)?;
-                Ok(none.insert(db.open_tree(name)?))
+                let part = Part { run: self.run, number: self.piece / PART };
+                Ok(none.insert(self.db.open_tree(part.tree_name())?))
             }
         }
     }
@@ -211,11 +231,10 @@ impl From<&str> for Unreadable {
 }
 
 /// Reads a run back: names, with values or without.
-pub(super) struct Reader<'a> {
-    db: &'a sled::Db,
+pub(super) struct Reader {
     run: Run,
     /// The parts to come, and the rest of the one that is read.
-    parts: Range<u32>,
+    parts: std::vec::IntoIter<sled::Tree>,
     part: Option<sled::Iter>,
     piece: u32,
     buffer: Vec<u8>,
@@ -226,13 +245,17 @@ pub(super) struct Reader<'a> {
     done: bool,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(db: &'a sled::Db, run: Run) -> Self {
-        let of_run = |name: &sled::IVec| Run::of_tree(name) == Some(run);
-        let parts = db.tree_names().iter().filter(|name| of_run(name)).count();
-        let parts = 0..u32::try_from(parts).unwrap_or(u32::MAX);
-        let (part, buffer) = (None, vec![]);
-        Self { db, run, parts, part, piece: 0, buffer, at: 0, records: 0, bytes: 0, done: false }
+impl Reader {
+    /// Of a run that is in these parts, in order.
+    pub(super) fn new(run: Run, parts: Vec<sled::Tree>) -> Self {
+        let (parts, part, buffer) = (parts.into_iter(), None, vec![]);
+        Self { run, parts, part, piece: 0, buffer, at: 0, records: 0, bytes: 0, done: false }
+    }
+
+    /// Of a run that is in one tree with the others of its generation.
+    pub(super) fn of_one_tree(run: Run, tree: &sled::Tree) -> Self {
+        let part = Some(tree.scan_prefix(run.number.to_be_bytes()));
+        Self { part, ..Self::new(run, vec![]) }
     }
 
     /// The bytes that were read.
@@ -266,8 +289,7 @@ impl<'a> Reader<'a> {
                 return next.map(Some).map_err(Unreadable::Sled);
             }
             let Some(part) = self.parts.next() else { return Ok(None) };
-            let tree = self.db.open_tree(self.run.tree_name(part)).map_err(Unreadable::Sled)?;
-            self.part = Some(tree.iter());
+            self.part = Some(part.iter());
         }
     }
 
@@ -301,7 +323,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Iterator for Reader<'_> {
+impl Iterator for Reader {
     type Item = Result<(Bytes, Option<Bytes>), Unreadable>;
 
     fn next(&mut self) -> Option<Self::Item> {
