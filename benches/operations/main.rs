@@ -8,6 +8,7 @@
 //! $ cargo bench --bench operations -- stops 30     # the leader, as planned
 //! $ cargo bench --bench operations -- growth 20    # minutes over 10 MB of keys
 //! $ cargo bench --bench operations -- pause 500    # MB of state, checkpointed under writes
+//! $ cargo bench --bench operations -- checkpoints 1000000 # keys; without a cluster
 //! $ cargo bench --bench operations -- catchup 200000
 //! $ cargo bench --bench operations -- boot 1000000
 //! $ cargo bench --bench operations -- keys 1000000
@@ -24,6 +25,7 @@
 
 mod bench;
 mod catch_up;
+mod checkpoints;
 mod failover;
 mod growth;
 mod hindered;
@@ -47,6 +49,7 @@ async fn main() {
         Some("stops") => failover::run(number(30), failover::End::Stop).await,
         Some("growth") => growth::run(number(20)).await,
         Some("pause") => large::pause(number(500)).await,
+        Some("checkpoints") => checkpoints::run(number(1_000_000)),
         Some("catchup") => catch_up::run(number(200_000)).await,
         Some("boot") => large::boot(number(1_000_000)).await,
         Some("keys") => scale::keys(number(1_000_000)).await,
@@ -56,8 +59,8 @@ async fn main() {
         Some("slow") => hindered::run(number(3)).await,
         Some("saturated") => scale::saturated(number(60)).await,
         _ => println!(
-            "kills|stops|growth|pause|catchup|boot|keys|values|nodes|sessions|slow|saturated \
-             [NUMBER]"
+            "kills|stops|growth|pause|checkpoints|catchup|boot|keys|values|nodes|sessions|slow|\
+             saturated [NUMBER]"
         ),
     }
 }
