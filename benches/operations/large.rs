@@ -8,7 +8,8 @@ use quorate_harness::Cluster;
 use crate::load::{Shape, Writers, client, fill};
 use crate::{percentile, quorate};
 
-/// Writes while a state of so many MB is checkpointed whole and captured for a snapshot.
+/// Writes while what changed of a state of so many MB is checkpointed, and all of it captured for a
+/// snapshot.
 pub(crate) async fn pause(megabytes: u64) {
     let mut cluster = Cluster::start(quorate(), 3, "");
     cluster.leader().await;

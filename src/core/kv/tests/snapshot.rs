@@ -1,6 +1,6 @@
 //! The state taken apart and put together again.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
@@ -24,7 +24,7 @@ fn built(stored: &Stored) -> StateMachine {
 
 /// What a checkpoint does with changes.
 fn update(stored: &mut Stored, state: &StateMachine, changes: Changes) {
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     for change in changes.records(state) {
         let (Change::Now(Record { name, .. }) | Change::Gone(name)) = &change;
         assert!(seen.insert(name.clone()), "{name:?} changed twice");
