@@ -8,10 +8,12 @@ use quorate_harness::Cluster;
 use crate::load::{Shape, Writers, client, fill};
 use crate::{percentile, quorate};
 
-/// Writes while what changed of a state of so many MB is checkpointed, and all of it captured for a
-/// snapshot.
+/// Writes while a state of so many MB is checkpointed whole, by the leader and then by a follower,
+/// and while that follower, which has lost it, gets all of it.
 pub(crate) async fn pause(megabytes: u64) {
-    let mut cluster = Cluster::start(quorate(), 3, "");
+    // No checkpoint by itself, or that of a small state would be the last whole one.
+    let never = "[raft]\nsnapshot_entries = 1000000000\nsnapshot_bytes = 1000000000000\n";
+    let mut cluster = Cluster::start(quorate(), 3, never);
     cluster.leader().await;
     let keys = megabytes * 1_000;
     fill(&cluster.endpoints(), keys, 1_000).await;
@@ -21,7 +23,9 @@ pub(crate) async fn pause(megabytes: u64) {
     let writers = Writers::start(&cluster.endpoints(), shape).await;
     let quiet = slowest_of(&writers, 20).await;
     println!("without a checkpoint: slowest write of each of 20 s, p50 and most: {}", both(&quiet));
-    for what in ["checkpoint", "checkpoint again", "snapshot for a follower without a state"] {
+    for what in
+        ["checkpoint", "checkpoint of a follower", "snapshot for a follower without a state"]
+    {
         let leader = cluster.leader().await;
         let follower = (1..=3).find(|id| *id != leader).expect("there are others");
         let started = Instant::now();
@@ -34,7 +38,8 @@ pub(crate) async fn pause(megabytes: u64) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         } else {
-            checkpoint(&cluster, leader).await;
+            let whose = if what == "checkpoint" { leader } else { follower };
+            checkpoint(&cluster, whose).await;
         }
         let (took, slowest) = (started.elapsed(), writers.slowest());
         println!(

@@ -7,7 +7,7 @@
 //! $ cargo bench --bench operations -- kills 60     # the leader, with SIGKILL
 //! $ cargo bench --bench operations -- stops 30     # the leader, as planned
 //! $ cargo bench --bench operations -- growth 20    # minutes over 10 MB of keys
-//! $ cargo bench --bench operations -- pause 500    # MB of state, its changes checkpointed under writes
+//! $ cargo bench --bench operations -- pause 500    # MB of state, checkpointed under writes
 //! $ cargo bench --bench operations -- checkpoints 1000000 # keys; without a cluster
 //! $ cargo bench --bench operations -- catchup 200000
 //! $ cargo bench --bench operations -- boot 1000000
