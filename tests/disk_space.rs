@@ -85,7 +85,7 @@ fn put(key: &str, bytes: usize) -> Op {
 
 /// The sentence with which a write is refused; `None` where it is done.
 async fn refused(client: &Client, op: Op) -> Option<String> {
-    match client.call(op, Some(Duration::from_millis(400))).await {
+    match client.call(op, Some(Duration::from_millis(800))).await {
         Ok(_) => None,
         Err(Error::NotExecuted { code: ErrorCode::Overloaded, message, .. }) => Some(message),
         Err(other) => panic!("{other}"),
@@ -165,7 +165,7 @@ async fn a_full_disk_refuses_writes_and_serves_reads_and_a_restart_works_on_it()
     assert!(code == Some(0) && said.contains("less than storage.min_free_bytes"), "{said}");
     let (code, said) = run(&cluster, &["doctor"]);
     assert!(code == Some(1) && said.contains("quorate leader transfer"), "{said}");
-    let (code, said) = run(&cluster, &["--timeout-ms", "500", "put", "key", "no"]);
+    let (code, said) = run(&cluster, &["--timeout-ms", "1000", "put", "key", "no"]);
     assert!(code == Some(75) && said.contains("storage.min_free_bytes"), "{code:?} {said}");
     assert_eq!(
         lines_with(&cluster, "storage.min_free_bytes is"),

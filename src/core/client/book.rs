@@ -5,9 +5,14 @@
 //! answer. `unanswered` has every id that may not be acknowledged yet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::types::Moment;
-use crate::wire::client::Op;
+use crate::wire::client::{Failure, Op};
+
+/// A write that was refused is not sent again with less time left than this, or than a quarter of
+/// what it had: an answer that came too late would make unknown what is certain.
+const LAST_CHANCE: Duration = Duration::from_millis(100);
 
 /// A call that has not ended.
 #[derive(Debug)]
@@ -16,6 +21,10 @@ pub(super) struct Call {
     pub(super) op: Op,
     /// When it must end.
     deadline: Moment,
+    /// From when on it is not risked again what a refusal has made certain.
+    last_chance: Moment,
+    /// The newest refusal.
+    refusal: Option<Box<Failure>>,
     /// Its id on the wire; a write keeps it.
     id: Option<u64>,
     /// Sent on this connection and not answered.
@@ -74,10 +83,13 @@ impl Book {
         }
     }
 
-    pub(super) fn add(&mut self, op: Op, deadline: Moment) -> u64 {
+    pub(super) fn add(&mut self, op: Op, now: Moment, deadline: Moment) -> u64 {
         let token = self.next_token;
         self.next_token += 1;
-        self.calls.insert(token, Call { op, deadline, id: None, waiting: false, doubt: false });
+        let margin = (deadline.since(now) / 4).min(LAST_CHANCE);
+        let last_chance = now + (deadline.since(now) - margin);
+        let (refusal, id, waiting, doubt) = (None, None, false, false);
+        self.calls.insert(token, Call { op, deadline, last_chance, refusal, id, waiting, doubt });
         self.deadlines.insert((deadline, token));
         self.fresh.insert(token);
         token
@@ -218,6 +230,22 @@ impl Book {
             self.fresh.insert(token);
             self.settle(id);
         }
+    }
+
+    /// The call was refused: as [`Book::retry`], without new doubt.
+    pub(super) fn refuse(&mut self, token: u64, failure: &Failure) {
+        if let Some(call) = self.calls.get_mut(&token) {
+            call.refusal = Some(Box::new(failure.clone()));
+        }
+        self.retry(token, false);
+    }
+
+    /// Why a write is better not sent again, as it was certainly not executed and there is little
+    /// time left for another answer.
+    pub(super) fn too_late(&self, token: u64, now: Moment) -> Option<&Failure> {
+        let call = self.calls.get(&token)?;
+        let risked = call.op.is_write() && !call.doubt && now >= call.last_chance;
+        call.refusal.as_deref().filter(|_| risked)
     }
 
     /// The connection is gone: what waits is to be sent again, in doubt. Gives the writes.

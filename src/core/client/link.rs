@@ -150,6 +150,12 @@ impl Session {
         let mut out = BytesMut::new();
         let owed = self.book.owes();
         while let Some((id, token)) = self.book.next(window) {
+            if let Some(failure) = self.book.too_late(token, self.now) {
+                let message = format!("too little time is left to try again; {failure}");
+                let failure = Failure { message, ..failure.clone() };
+                self.finish(token, Outcome::NotExecuted(failure));
+                continue;
+            }
             let Some(call) = self.book.call(token) else { continue };
             let before = out.len();
             encode_request(&mut out, id, &call.op, acked);

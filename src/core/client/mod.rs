@@ -27,6 +27,8 @@
 //! * A write that is given up at its deadline is not sent again, but its id is held back from
 //!   `acked` so that its fate stays known to the cluster, until it is answered late or the window
 //!   needs its place.
+//! * A write that was refused, and so certainly not executed, is not sent again when little time is
+//!   left: an answer that came too late would make its outcome unknown.
 //! * The window spans from the oldest unanswered write to the newest one, answered or not. So a
 //!   node that keeps the replies of the last `window` writes has those of all that may be retried.
 //! * A client that must leave a node, for another or for a new session, first waits shortly for
@@ -227,7 +229,7 @@ impl Session {
         self.advance(now);
         self.ended = false;
         let refusal = self.refusal(&op);
-        let token = self.book.add(op, deadline);
+        let token = self.book.add(op, self.now, deadline);
         if let Some(failure) = refusal {
             self.finish(token, Outcome::NotExecuted(failure));
         }

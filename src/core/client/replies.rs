@@ -157,7 +157,7 @@ impl Session {
         match failure.code {
             ErrorCode::NotLeader if self.config.pinned => self.not_executed(token, failure),
             ErrorCode::NotLeader | ErrorCode::NoLeader | ErrorCode::Overloaded => {
-                self.book.retry(token, false);
+                self.book.refuse(token, &failure);
                 self.hold(failure);
             }
             ErrorCode::UnknownOutcome | ErrorCode::Timeout => {
@@ -173,7 +173,7 @@ impl Session {
                 self.not_executed(token, failure);
             }
             ErrorCode::SessionExpired => {
-                self.book.retry(token, false);
+                self.book.refuse(token, &failure);
                 self.hold(failure);
             }
             ErrorCode::StaleRequest | ErrorCode::Internal if is_write => {

@@ -48,6 +48,40 @@ fn a_refusal_does_not_settle_an_earlier_sending() {
 }
 
 #[test]
+fn a_refusal_is_not_risked_when_there_is_no_time_for_another_answer() {
+    let mut rig = Rig::greeted(|config| config.silence = Duration::from_secs(60));
+    let (write, read) = (rig.submit(put()), rig.submit(get()));
+    rig.run();
+    rig.after(9_901);
+    rig.sent.clear();
+    rig.refuse(1, ErrorCode::Overloaded);
+    rig.refuse(2, ErrorCode::Overloaded);
+    rig.after(40);
+    let Outcome::NotExecuted(failure) = rig.outcome(write) else { panic!("not certain") };
+    assert_eq!(failure.code, ErrorCode::Overloaded);
+    assert_eq!(failure.message, "too little time is left to try again; overloaded: no");
+    assert_eq!(rig.ids(), [3], "a read risks nothing");
+    rig.after(10_000);
+    assert!(matches!(rig.outcome(read), Outcome::NotExecuted(_)));
+}
+
+#[test]
+fn what_is_in_doubt_is_sent_until_the_end() {
+    let mut rig = Rig::greeted(|config| config.silence = Duration::from_secs(60));
+    let token = rig.call(put());
+    rig.lose();
+    rig.after(20);
+    rig.greet(9, 2);
+    rig.after(9_900);
+    rig.sent.clear();
+    rig.refuse(1, ErrorCode::Overloaded);
+    rig.after(40);
+    assert_eq!(rig.ids(), [1]);
+    rig.reply(1, &Ok(put_ok()));
+    assert!(matches!(rig.outcome(token), Outcome::Done(_)));
+}
+
+#[test]
 fn a_write_that_was_given_up_is_neither_sent_again_nor_acknowledged() {
     let mut rig = Rig::greeted(|config| config.window = 3);
     rig.call(put());
