@@ -35,7 +35,19 @@ pub struct LogStoreActor {
     staged: usize,
     seq: u64,
     then: Vec<(NodeId, raft::Message)>,
+    /// The space of what was trimmed is being freed.
+    reclaims: bool,
 }
+
+/// So much of what was trimmed is freed at a time, which takes about a millisecond, and then
+/// whatever waits to be synced has its turn.
+const RECLAIM_BYTES: u64 = 4 << 20;
+const RECLAIM_PAUSE: Duration = Duration::from_millis(10);
+
+/// The next step of freeing what was trimmed.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Reclaim;
 
 /// Whom a LogStoreActor tells.
 pub struct Above {
@@ -57,8 +69,8 @@ impl LogStoreActor {
     ) -> Self {
         view.log_bytes.store(store.bytes(), Ordering::Relaxed);
         let Above { raft, peers } = above;
-        let then = Vec::new();
-        Self { store, raft, peers, view, metrics, batch, slow_sync, staged: 0, seq: 0, then }
+        let (then, staged, seq, reclaims) = (Vec::new(), 0, 0, false);
+        Self { store, raft, peers, view, metrics, batch, slow_sync, staged, seq, then, reclaims }
     }
 
     fn stage(&mut self, persist: raft::Persist) -> Result<(), StoreError> {
@@ -155,9 +167,23 @@ impl Handler<Peers> for LogStoreActor {
 
 impl Handler<Trim> for LogStoreActor {
     type Result = ();
-    fn handle(&mut self, Trim(through): Trim, _: &mut Self::Context) {
+    fn handle(&mut self, Trim(through): Trim, ctx: &mut Self::Context) {
         self.store.trim(through).unwrap_or_else(|error| fail(&error));
+        if !std::mem::replace(&mut self.reclaims, true) {
+            ctx.notify(Reclaim);
+        }
+    }
+}
+
+impl Handler<Reclaim> for LogStoreActor {
+    type Result = ();
+    fn handle(&mut self, _: Reclaim, ctx: &mut Self::Context) {
+        let more = self.store.reclaim(RECLAIM_BYTES).unwrap_or_else(|error| fail(&error));
         self.view.log_bytes.store(self.store.bytes(), Ordering::Relaxed);
+        self.reclaims = more;
+        if more {
+            ctx.notify_later(Reclaim, RECLAIM_PAUSE);
+        }
     }
 }
 

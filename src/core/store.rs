@@ -40,11 +40,22 @@ pub trait LogStore: Send {
     fn reset(&mut self, base: Position) -> Result<(), StoreError>;
 
     /// Lets go of entries up to and including `through`: they are in a durable checkpoint. It
-    /// may keep more of them than it must. Happens at once, and is safe to crash in.
+    /// may keep more of them than it must. Happens at once, and is safe to crash in. Their space
+    /// may be left to [`LogStore::reclaim`].
     ///
     /// # Errors
     /// The disk's error; fatal.
     fn trim(&mut self, through: Index) -> Result<(), StoreError>;
+
+    /// Frees up to `most` bytes of the disk that trimming left over, and says whether there is
+    /// more to free. A file system takes long to remove what is large, so whoever also syncs does
+    /// it in small steps.
+    ///
+    /// # Errors
+    /// The disk's error; fatal.
+    fn reclaim(&mut self, _most: u64) -> Result<bool, StoreError> {
+        Ok(false)
+    }
 
     /// Makes everything staged durable: one write and one `fdatasync`, or none where nothing
     /// is staged.

@@ -27,7 +27,8 @@
 //!   of this one, because the checksums of a segment begin with a seed of its own.
 //! * Once the log has been *trimmed*, the file `log/first` names the first segment. It is
 //!   replaced durably before anything is removed, so a crash between two removals leaves
-//!   segments that do not count, and a missing first segment is noticed.
+//!   segments that do not count, and a missing first segment is noticed. The removal itself is
+//!   in small steps: a file system takes many milliseconds for a whole segment, and syncs wait.
 //!
 //! # What it promises
 //!

@@ -125,6 +125,7 @@ fn a_trimmed_log_keeps_what_is_behind_the_checkpoint_and_its_term_and_vote() {
     let mut wal = long_log(&fs, 40);
     let (before, bytes) = (names(&fs).len(), wal.bytes());
     wal.trim(Index(30)).unwrap();
+    reclaim(&mut wal, 1_000);
     assert!(names(&fs).len() < before - 3 && wal.bytes() < bytes / 2);
     fs.crash(Crash::SyncedOnly);
     let (mut wal, found) = open(&fs, 5_000).unwrap();
@@ -138,12 +139,41 @@ fn a_trimmed_log_keeps_what_is_behind_the_checkpoint_and_its_term_and_vote() {
     assert_eq!(open(&fs, 5_000).unwrap().1.entries.len() as u64, 41 - base.0);
 }
 
+fn reclaim(wal: &mut Wal, step: u64) {
+    while wal.reclaim(step).unwrap() {}
+}
+
+#[test]
+fn what_was_trimmed_is_freed_in_small_steps_and_counted_until_then() {
+    let fs = MemoryFs::default();
+    let mut wal = long_log(&fs, 40);
+    let on_disk = || -> u64 {
+        let wals = names(&fs).into_iter().filter(|name| name != "first");
+        wals.map(|name| fs.contents(&format!("log/{name}")).unwrap().len() as u64).sum()
+    };
+    wal.trim(Index(30)).unwrap();
+    let mut before = wal.bytes();
+    assert_eq!(before, on_disk());
+    let mut steps = 0;
+    while wal.reclaim(1_500).unwrap() {
+        assert_eq!(wal.bytes(), before - 1_500);
+        assert_eq!(wal.bytes(), on_disk());
+        before = wal.bytes();
+        steps += 1;
+    }
+    assert!(steps > 10, "{steps}");
+    let (wal, found) = open(&fs, 5_000).unwrap();
+    assert_eq!(wal.bytes(), on_disk(), "the spare is removed");
+    assert_eq!(found.entries.last(), Some(&entry(40, 40, 200)));
+}
+
 #[test]
 fn a_crash_between_any_two_removals_of_a_trim_leaves_a_log() {
     for mask in 0..64u64 {
         let fs = MemoryFs::default();
         let mut wal = long_log(&fs, 30);
         wal.trim(Index(25)).unwrap();
+        reclaim(&mut wal, 3_000);
         fs.crash(Crash::Subset(mask));
         let (_, found) = open(&fs, 5_000).unwrap();
         assert_eq!(found.entries.last(), Some(&entry(30, 30, 200)));
@@ -171,6 +201,7 @@ fn a_segment_stays_while_a_later_one_reaches_back_before_its_own_beginning() {
     }
     for through in 1..=40 {
         wal.trim(Index(through)).unwrap();
+        reclaim(&mut wal, 10_000);
         let copy = fs.copy();
         let (_, found) = open(&copy, 5_000).unwrap();
         assert!(found.base.index.0 <= through);
@@ -323,6 +354,7 @@ fn reusing_log() -> (MemoryFs, Vec<Entry>) {
     let fs = MemoryFs::default();
     let mut wal = long_log(&fs, 30);
     wal.trim(Index(28)).unwrap();
+    reclaim(&mut wal, u64::MAX);
     let (mut index, before) = (wal.last_index().0, names(&fs));
     while names(&fs) == before {
         index += 1;

@@ -35,6 +35,8 @@ pub struct Wal {
     out: Vec<u8>,
     /// A segment that was trimmed, to be used again.
     spare: Option<Spare>,
+    /// Segments that were trimmed, oldest first, whose space is still to be freed.
+    gone: VecDeque<Spare>,
     failed: Option<StoreError>,
 }
 
@@ -90,6 +92,7 @@ impl Wal {
             staged: Staged::default(),
             out: vec![],
             spare: None,
+            gone: VecDeque::new(),
             failed: None,
         };
         for entry in &recovered.entries {
@@ -224,13 +227,36 @@ impl Wal {
     fn let_go(&mut self, extent: &Extent) -> Result<(), StoreError> {
         let path = format::path(extent.sequence);
         if self.spare.is_some() || extent.bytes > 2 * self.options.segment_bytes {
-            return self.remove(&path);
+            self.gone.push_back(Spare { path, bytes: extent.bytes });
+            return Ok(());
         }
         let spare = format::spare_path(extent.sequence);
         self.fs.rename(&path, &spare).map_err(|error| io("rename", &path, &error))?;
         // What is written into it is found by its name, so that is durable first.
         self.fs.sync_dir(format::DIR).map_err(|error| io("rename", &path, &error))?;
         self.spare = Some(Spare { path: spare, bytes: extent.bytes });
+        Ok(())
+    }
+
+    /// Frees up to `most` bytes of what is gone, file by file, each from its end.
+    fn free(&mut self, mut most: u64) -> Result<(), StoreError> {
+        while most > 0
+            && let Some(Spare { path, bytes }) = self.gone.front_mut()
+        {
+            if *bytes > most {
+                let failed = |error: std::io::Error| io("shorten", path, &error);
+                *bytes -= most;
+                return self
+                    .fs
+                    .open(path, false)
+                    .and_then(|mut file| file.set_len(*bytes))
+                    .map_err(failed);
+            }
+            most -= *bytes;
+            let path = std::mem::take(path);
+            self.gone.pop_front();
+            self.remove(&path)?;
+        }
         Ok(())
     }
 
@@ -292,6 +318,14 @@ impl LogStore for Wal {
         removed
     }
 
+    /// A crash in between leaves files that do not count; the next start removes them.
+    fn reclaim(&mut self, most: u64) -> Result<bool, StoreError> {
+        self.usable()?;
+        let freed = self.free(most);
+        self.failed = freed.clone().err();
+        freed.map(|()| !self.gone.is_empty())
+    }
+
     fn save_hard_state(&mut self, hard_state: HardState) -> Result<(), StoreError> {
         self.usable()?;
         assert!(hard_state.term >= self.hard_state.term, "the term falls");
@@ -323,8 +357,8 @@ impl LogStore for Wal {
     }
 
     fn bytes(&self) -> u64 {
-        let spare = self.spare.as_ref().map_or(0, |spare| spare.bytes);
-        self.sealed.iter().map(|extent| extent.bytes).sum::<u64>() + self.segment.length + spare
+        let left = self.spare.iter().chain(&self.gone).map(|file| file.bytes).sum::<u64>();
+        self.sealed.iter().map(|extent| extent.bytes).sum::<u64>() + self.segment.length + left
     }
 
     fn syncs(&self) -> u64 {

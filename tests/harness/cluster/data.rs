@@ -11,15 +11,18 @@ use quorate_core::wire::client::{Admin, Op};
 use super::Cluster;
 
 impl Cluster {
-    /// Removes the checkpoint of a node that does not run.
+    /// Takes the checkpoint of a node that does not run away from it.
     ///
     /// # Panics
-    /// When it cannot be removed.
+    /// When it cannot be moved.
     pub fn lose_checkpoint(&mut self, id: u64) {
         assert!(!self.is_running(id), "node {id} runs");
         let state = self.data_dir(id).join("state");
         if state.exists() {
-            std::fs::remove_dir_all(&state).expect("the checkpoint can be removed");
+            // Moved, as it may be large: while a file system removes that, all syncs wait.
+            let lost = self.data_dir(id).with_extension("lost");
+            drop(std::fs::remove_dir_all(&lost));
+            std::fs::rename(&state, &lost).expect("the checkpoint can be moved");
         }
     }
 

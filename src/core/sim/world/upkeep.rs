@@ -13,6 +13,9 @@ use crate::coverage::Sometimes;
 use crate::facts::Fact;
 use crate::plan::{Point, Power};
 
+/// How many bytes of trimmed segments are freed in one step.
+const RECLAIMED: u64 = 4_000;
+
 impl World {
     /// The log lets go of what a checkpoint holds. Says whether the node is still there.
     pub(super) fn trim(&mut self, id: NodeId, to: Index) -> bool {
@@ -20,7 +23,8 @@ impl World {
         self.watch.tell(now, &Fact::Trimmed { node: id, to });
         let Some(process) = &mut self.machine_mut(id).process else { return false };
         let before = process.wal.bytes();
-        if let Err(error) = process.wal.trim(to) {
+        // One step for each trim, so that there is more to be found at most starts.
+        if let Err(error) = process.wal.trim(to).and_then(|()| process.wal.reclaim(RECLAIMED)) {
             self.disk_failed(id, &error);
             return false;
         }

@@ -187,7 +187,11 @@ impl Tried {
                 let through = self.synced.0 * tenths / 10;
                 let states = self.possible.iter_mut().chain([&mut self.model]);
                 states.for_each(|state| state.trimmed = state.trimmed.max(through));
-                if let Err(error) = wal.trim(Index(through)) {
+                let mut trimmed = wal.trim(Index(through)).map(|()| true);
+                while let Ok(true) = trimmed {
+                    trimmed = wal.reclaim(2_000);
+                }
+                if let Err(error) = trimmed {
                     assert!(self.left.load(Ordering::Relaxed) == 0, "{error}");
                     self.wal = None;
                 }
