@@ -84,17 +84,17 @@ pub const KEYS: &[Key] = &[
     key(
         "raft.snapshot_entries",
         int(100_000, 1_000, u64::MAX, "entries"),
-        "A checkpoint of the state is made and the log trimmed after this many entries since the last one, or after raft.snapshot_bytes, whichever is first. Lower: shorter restarts, more disk work. Higher: a follower may be away longer without needing a snapshot.",
+        "A checkpoint of the state is made and the log trimmed after this many entries since the last one, or after raft.snapshot_bytes, whichever is first. Where that takes long, the next one waits nine times as long as it took, but for four times as many at most. Lower: shorter restarts, more disk work. Higher: a follower may be away longer without needing a snapshot.",
     ),
     key(
         "raft.snapshot_bytes",
         int(64 * MIB, MIB, u64::MAX, "bytes"),
-        "A checkpoint is made and the log trimmed after this many bytes of entries, or after raft.snapshot_entries, whichever is first. Also the most bytes of entries that are kept behind a checkpoint.",
+        "A checkpoint is made and the log trimmed after this many bytes of entries, or after raft.snapshot_entries, whichever is first. Also the most bytes of entries that are kept in memory and behind a checkpoint.",
     ),
     key(
         "raft.trailing_entries",
         int(10_000, 0, u64::MAX, "entries"),
-        "How many entries are kept in memory, and on disk behind a checkpoint, so that a follower that was away for a moment needs no snapshot, whoever leads; of at most raft.snapshot_bytes in all. What a member lacks is kept in memory, too, until a checkpoint has it.",
+        "How many entries are kept in memory, and on disk behind a checkpoint, so that a follower that was away for a moment needs no snapshot, whoever leads; of at most raft.snapshot_bytes in all. What a member lacks is kept in memory, too, as far as there is room and until a checkpoint has it.",
     ),
     key(
         "raft.promote_learners",

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   enough applied ─► capture ─► Captured (durable) ─► trim: the log keeps a tail behind it
+//!         └── no sooner than nine times as long after the last one as that took
 //!
 //!   applied ─► forget: memory keeps a tail, too, and what a follower lacks
 //!
@@ -32,6 +33,9 @@ pub(super) struct Compaction {
     pub(super) checkpoint: Index,
     pub(super) capturing: bool,
     pub(super) asked: bool,
+    /// When the capture began, and what came of it: the next one is not due before.
+    pub(super) began: Moment,
+    pub(super) rests_until: Moment,
     /// Bytes of entries handed out since the last capture.
     pub(super) bytes: usize,
     /// The snapshot that is being installed.
@@ -41,6 +45,12 @@ pub(super) struct Compaction {
     /// Who was last said to need a snapshot; nothing once that must be said again.
     pub(super) told: Option<Vec<NodeId>>,
 }
+
+/// After a checkpoint the next one waits so many times as long as it took, so that at most a
+/// tenth of the time goes into them where they take long, ...
+const RESTS: u32 = 9;
+/// ... unless so many times as many entries or bytes are there as ask for one.
+const AT_MOST: u64 = 4;
 
 impl Node {
     /// Whether there is a log and no state under it: the checkpoint was lost. Nothing can be
@@ -59,26 +69,32 @@ impl Node {
     }
 
     /// Whether to make a checkpoint behind what is handed out with this drain.
-    pub(super) fn capture(&mut self) -> bool {
+    pub(super) fn capture(&mut self, now: Moment) -> bool {
         let entries = self.applying.handed.0.saturating_sub(self.compaction.checkpoint.0);
         let waits = self.awaits_state();
-        let Compaction { capturing, asked, bytes, .. } = &mut self.compaction;
-        let due = *asked
-            || entries >= self.config.snapshot_entries
-            || *bytes >= self.config.snapshot_bytes;
-        if *capturing || waits || !due {
+        let reached = |times: u64, bytes: usize| {
+            let bytes = bytes as u64;
+            entries >= self.config.snapshot_entries.saturating_mul(times)
+                || bytes >= (self.config.snapshot_bytes as u64).saturating_mul(times)
+        };
+        let Compaction { capturing, asked, bytes, began, rests_until, .. } = &mut self.compaction;
+        let due = reached(if now < *rests_until { AT_MOST } else { 1 }, *bytes);
+        if *capturing || waits || !(due || *asked) {
             return false;
         }
         *asked = false;
         *bytes = 0;
+        *began = now;
         *capturing = entries > 0;
         *capturing
     }
 
-    pub(super) fn captured(&mut self, position: Position) {
+    pub(super) fn captured(&mut self, now: Moment, position: Position) {
         assert!(position.index <= self.applying.handed, "a checkpoint of what was not handed out");
-        self.compaction.capturing = false;
-        self.compaction.checkpoint = self.compaction.checkpoint.max(position.index);
+        let compaction = &mut self.compaction;
+        compaction.capturing = false;
+        compaction.rests_until = now + now.since(compaction.began) * RESTS;
+        compaction.checkpoint = compaction.checkpoint.max(position.index);
         self.trim();
     }
 
@@ -98,10 +114,7 @@ impl Node {
             kept -= self.log.weight(to, to.next());
             to = to.next();
         }
-        // A follower that gets a snapshot now is to find what follows it; within reason.
-        if self.log.bytes() <= bytes.saturating_mul(4) {
-            to = self.held_for_snapshots().map_or(to, |held| to.min(held));
-        }
+        to = to.min(self.held_for_snapshots());
         if to >= self.log.first_index() && !self.awaits_state() {
             self.log.compact(to);
             self.out.trim = Some(to);
@@ -110,7 +123,7 @@ impl Node {
 
     /// Drops from memory what is applied and handed to the disk, and what no member lacks, but for
     /// the tail that is kept behind a checkpoint, too. What a member lacks is kept by all, until it
-    /// is in a checkpoint: whoever leads next must have it.
+    /// is in a checkpoint or is too much: whoever leads next must have it.
     pub(super) fn forget(&mut self) {
         if self.awaits_state() {
             return;
@@ -120,6 +133,8 @@ impl Node {
         let lacked_by_none = if mutant!(ForgetsWhatAMemberLacks) { limit } else { self.all_hold() };
         let (entries, bytes) = (self.config.trailing_entries, self.config.snapshot_bytes);
         self.log.forget(limit.min(lacked_by_none), entries, bytes);
+        // As much as asks for a checkpoint is enough: whoever lacks more gets a snapshot.
+        self.log.forget(limit.min(self.held_for_snapshots()), u64::MAX, bytes);
     }
 
     /// Up to where every member holds the log, as far as this node knows.
@@ -129,9 +144,13 @@ impl Node {
         leader.progress.values().map(Progress::holds).min().unwrap_or(own)
     }
 
-    fn held_for_snapshots(&self) -> Option<Index> {
-        let Role::Leader(leader) = &self.role else { return None };
-        leader.progress.values().filter_map(|progress| progress.snapshot).min()
+    /// A follower that gets a snapshot now is to find what follows it; within reason.
+    fn held_for_snapshots(&self) -> Index {
+        let Role::Leader(leader) = &self.role else { return Index(u64::MAX) };
+        let reason = self.config.snapshot_bytes.saturating_mul(4);
+        let sent = leader.progress.values().filter_map(|progress| progress.snapshot).min();
+        let of_use = |sent: &Index| *sent >= self.log.base().index && self.log.bytes() <= reason;
+        sent.filter(of_use).unwrap_or(Index(u64::MAX))
     }
 
     // ---- the leader's side ----

@@ -219,7 +219,7 @@ impl Node {
             }
             Input::TransferLeadership { ticket, to } => self.transfer_leadership(now, ticket, to),
             Input::Checkpoint => self.checkpoint_asked(),
-            Input::Captured { position } => self.captured(position),
+            Input::Captured { position } => self.captured(now, position),
             Input::SnapshotStarted { peer, index } => self.snapshot_started(peer, index),
             Input::SnapshotSent { peer, index } => self.snapshot_sent(peer, index),
             Input::SnapshotReceived { position, membership } => {
@@ -247,7 +247,7 @@ impl Node {
         }
         let persist = self.persist(now);
         let apply = self.apply();
-        let capture = self.capture();
+        let capture = self.capture(now);
         let snapshots = self.snapshots_due();
         self.check_order();
         Effects {

@@ -14,6 +14,10 @@ use crate::fs::Fs;
 use crate::store::{LogStore, StoreError};
 use crate::types::{Entry, HardState, Index, Position};
 
+/// So many trimmed segments are kept to be used again: about as many as one trim lets go of where
+/// checkpoints are dear.
+const SPARES: usize = 3;
+
 /// An opened log.
 pub struct Wal {
     fs: Arc<dyn Fs>,
@@ -33,8 +37,8 @@ pub struct Wal {
     staged: Staged,
     /// Kept for its room.
     out: Vec<u8>,
-    /// A segment that was trimmed, to be used again.
-    spare: Option<Spare>,
+    /// Segments that were trimmed, to be used again.
+    spares: Vec<Spare>,
     /// Segments that were trimmed, oldest first, whose space is still to be freed.
     gone: VecDeque<Spare>,
     failed: Option<StoreError>,
@@ -91,7 +95,7 @@ impl Wal {
             terms: vec![],
             staged: Staged::default(),
             out: vec![],
-            spare: None,
+            spares: vec![],
             gone: VecDeque::new(),
             failed: None,
         };
@@ -167,7 +171,7 @@ impl Wal {
         let vote = hard_state.vote.filter(|_| !mutant!(WalHeaderForgetsTheVote));
         let hard_state = HardState { vote, ..hard_state };
         let header = header(&self.options, self.next_sequence, last, hard_state);
-        let spare = self.spare.take();
+        let spare = self.spares.pop();
         let next = Segment::create(&*self.fs, &self.options, &header, spare.as_ref())?;
         let full = std::mem::replace(&mut self.segment, next);
         self.sealed.push_back(full.extent());
@@ -198,7 +202,7 @@ impl Wal {
         let gone: Vec<Extent> = self.sealed.drain(..keep).collect();
         let first = self.sealed.front().copied().unwrap_or(current);
         self.name_first(first.sequence)?;
-        gone.iter().try_for_each(|extent| self.let_go(extent))?;
+        self.let_go(&gone)?;
         if first.base.index > self.base.index {
             self.base = first.base;
             let older = self.terms.iter().filter(|run| run.index <= first.base.index).count();
@@ -222,19 +226,25 @@ impl Wal {
         self.fs.sync_dir(format::DIR).map_err(failed)
     }
 
-    /// A segment that does not count any more: one file is kept to become the next segment. It
-    /// need not be filled with zeros, and its blocks are there, in the kernel's memory as a rule.
-    fn let_go(&mut self, extent: &Extent) -> Result<(), StoreError> {
-        let path = format::path(extent.sequence);
-        if self.spare.is_some() || extent.bytes > 2 * self.options.segment_bytes {
-            self.gone.push_back(Spare { path, bytes: extent.bytes });
-            return Ok(());
+    /// Segments that do not count any more. Some files are kept to become the next segments: they
+    /// need not be filled with zeros, and their blocks are there, in the kernel's memory as a rule.
+    fn let_go(&mut self, gone: &[Extent]) -> Result<(), StoreError> {
+        let before = self.spares.len();
+        for extent in gone {
+            let (path, bytes) = (format::path(extent.sequence), extent.bytes);
+            if self.spares.len() == SPARES || bytes > 2 * self.options.segment_bytes {
+                self.gone.push_back(Spare { path, bytes });
+                continue;
+            }
+            let spare = format::spare_path(extent.sequence);
+            self.fs.rename(&path, &spare).map_err(|error| io("rename", &path, &error))?;
+            self.spares.push(Spare { path: spare, bytes });
         }
-        let spare = format::spare_path(extent.sequence);
-        self.fs.rename(&path, &spare).map_err(|error| io("rename", &path, &error))?;
-        // What is written into it is found by its name, so that is durable first.
-        self.fs.sync_dir(format::DIR).map_err(|error| io("rename", &path, &error))?;
-        self.spare = Some(Spare { path: spare, bytes: extent.bytes });
+        if self.spares.len() > before {
+            // What is written into them is found by their names, so those are durable first.
+            let renamed = self.fs.sync_dir(format::DIR);
+            renamed.map_err(|error| io("rename", format::DIR, &error))?;
+        }
         Ok(())
     }
 
@@ -357,7 +367,7 @@ impl LogStore for Wal {
     }
 
     fn bytes(&self) -> u64 {
-        let left = self.spare.iter().chain(&self.gone).map(|file| file.bytes).sum::<u64>();
+        let left = self.spares.iter().chain(&self.gone).map(|file| file.bytes).sum::<u64>();
         self.sealed.iter().map(|extent| extent.bytes).sum::<u64>() + self.segment.length + left
     }
 

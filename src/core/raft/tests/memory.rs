@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::harness::foreign;
 use super::members::{accept, all_accept, settled_leader};
 use super::solo::{Solo, at};
-use crate::raft::{Effects, Input, Message};
+use crate::raft::{AppendOutcome, Effects, Input, Message};
 use crate::types::{Index, NodeId, Term, Ticket};
 
 const TAIL: u64 = 10;
@@ -151,4 +151,59 @@ fn few_large_entries_are_kept() {
     let status = solo.node.status();
     assert!(first_in_memory(&solo) > status.last_index.0 - TAIL + 1, "fewer than the tail");
     assert!((100..=200).contains(&status.log_bytes), "{} bytes", status.log_bytes);
+}
+
+#[test]
+fn what_a_follower_lacks_is_kept_only_as_far_as_there_is_room() {
+    let mut solo = leader();
+    solo.node.config.snapshot_bytes = 2_000;
+    solo.node.config.snapshot_entries = u64::MAX;
+    solo.feed([Input::Disconnected { peer: NodeId(3) }]);
+    for _ in 0..10 {
+        write(&mut solo, 20);
+        accept(&mut solo, 2);
+        apply(&mut solo);
+        let status = solo.node.status();
+        assert!(status.log_bytes <= 2_000, "{} bytes in memory", status.log_bytes);
+    }
+    assert_eq!(solo.node.status().first_index, Index(1), "no checkpoint was stored");
+    assert!(first_in_memory(&solo) > 100);
+    let effects = solo.feed([Input::Connected { peer: NodeId(3) }]);
+    assert_eq!(effects.snapshots, Some(vec![NodeId(3)]));
+}
+
+/// Writes so many that node 2 accepts and that are applied; whether a checkpoint begins with it.
+fn write_on(solo: &mut Solo, count: u64) -> bool {
+    write(solo, count);
+    let index = solo.node.status().last_index;
+    let (term, prev, outcome) = (Term(2), Index(0), AppendOutcome::Accepted(index));
+    let reply = Message::AppendEntriesReply { term, prev, outcome };
+    let captures = solo.hear(2, reply).capture;
+    assert!(!apply(solo).capture, "as it is handed out");
+    captures
+}
+
+/// The checkpoint of all that is applied is durable after so many milliseconds.
+fn stored_after(solo: &mut Solo, ms: u64) {
+    let status = solo.node.status();
+    assert!(!solo.wait(ms).capture);
+    solo.feed([Input::Captured { position: at(status.applied.0, status.term.0) }]);
+}
+
+#[test]
+fn a_checkpoint_that_took_long_is_not_followed_by_another_at_once() {
+    let mut solo = leader();
+    solo.node.config.snapshot_entries = 20;
+    assert!(!write_on(&mut solo, 10));
+    assert!(write_on(&mut solo, 10), "the first one is due at once");
+    stored_after(&mut solo, 10);
+    assert!(!write_on(&mut solo, 25), "it rests for 90 ms");
+    assert!(!solo.wait(89).capture);
+    assert!(solo.wait(1).capture, "now it is due");
+    stored_after(&mut solo, 10);
+    assert!(!write_on(&mut solo, 79), "it rests");
+    assert!(write_on(&mut solo, 1), "four times as many entries are too many");
+    stored_after(&mut solo, 10);
+    assert!(!write_on(&mut solo, 1));
+    assert!(solo.feed([Input::Checkpoint]).capture, "who asks for one gets it");
 }
