@@ -3,7 +3,7 @@
 /// For the thread of snapshots. A share of a processor is left to it where others want all of it.
 pub(crate) const SNAPSHOTS: i32 = 10;
 /// For the thread of checkpoints: the log grows until they are done.
-pub(crate) const CHECKPOINTS: i32 = 5;
+pub(crate) const CHECKPOINTS: i32 = 10;
 
 /// Lowers the priority of the calling thread. Elsewhere than on Linux it is the process that has
 /// one, and nothing is done.
