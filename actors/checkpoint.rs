@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use quorate_core::kv::{Changes, StateMachine};
 use quorate_core::store::CheckpointStore;
 use quorate_core::types::Index;
 
@@ -18,6 +17,10 @@ use crate::view::View;
 
 /// How often the disk's space is looked at, while there is too little for a checkpoint.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// After a checkpoint the next one waits so many times as long as it took, so that at most a
+/// tenth of the time goes into them where they take long.
+const RESTS: u32 = 9;
 
 /// The actor of the checkpoint.
 pub struct CheckpointActor {
@@ -51,8 +54,7 @@ impl CheckpointActor {
 
     /// Waits until the disk has room for it: better a long log than a disk that is full. What
     /// comes behind it waits, too: a follower that needs a snapshot cannot store that, either.
-    fn await_room(&self, state: &StateMachine, changes: Option<&Changes>) {
-        let needed = self.store.room(state, changes);
+    fn await_room(&self, needed: u64) {
         let mut told = false;
         while !self.is_ending() && !self.has_room_for(needed) {
             if !std::mem::replace(&mut told, true) {
@@ -63,6 +65,15 @@ impl CheckpointActor {
             }
             std::thread::sleep(LOOK_AGAIN);
         }
+    }
+
+    /// How long the next checkpoint may wait after one that took so long, and so much room. None
+    /// where space is short, as the log grows and the next checkpoint with it.
+    fn rest(&self, took: Duration, room: u64) -> Duration {
+        let log_bytes = self.view.log_bytes.load(Ordering::Relaxed);
+        self.view.look_at_disk();
+        let growth = room.saturating_add(log_bytes).saturating_mul(4);
+        if self.view.space.has_plenty_for(growth) { took * RESTS } else { Duration::ZERO }
     }
 
     fn has_room_for(&self, bytes: u64) -> bool {
@@ -93,7 +104,8 @@ impl Handler<Save> for CheckpointActor {
     type Result = ();
     fn handle(&mut self, Save { state, changes, install }: Save, _: &mut Self::Context) {
         let position = state.position();
-        self.await_room(&state, changes.as_ref());
+        let room = self.store.room(&state, changes.as_ref());
+        self.await_room(room);
         // Nothing hangs on one more checkpoint when the node stops.
         if self.is_ending() && !install {
             return;
@@ -102,7 +114,7 @@ impl Handler<Save> for CheckpointActor {
             self.installed = self.installed.max(position.index);
         } else if position.index <= self.installed {
             // It was captured before the snapshot came, and would be written over it.
-            return self.above.captured.do_send(Captured { position });
+            return self.above.captured.do_send(Captured { position, rest: Duration::ZERO });
         }
         let started = Instant::now();
         let saved = self.store.save(state, changes);
@@ -123,7 +135,8 @@ impl Handler<Save> for CheckpointActor {
         if install {
             self.above.saved.do_send(Saved);
         } else {
-            self.above.captured.do_send(Captured { position });
+            let rest = self.rest(took, room);
+            self.above.captured.do_send(Captured { position, rest });
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct LogStoreActor {
 /// whatever waits to be synced has its turn.
 const RECLAIM_BYTES: u64 = 4 << 20;
 const RECLAIM_PAUSE: Duration = Duration::from_millis(10);
+/// How often it is asked whether the disk is short of space.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The next step of freeing what was trimmed.
 #[derive(Message)]
@@ -108,6 +110,12 @@ impl LogStoreActor {
         }
     }
 
+    fn begin_to_reclaim(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.reclaims, true) {
+            ctx.notify(Reclaim);
+        }
+    }
+
     fn measure(&self, took: Duration) {
         self.metrics.log_syncs.inc();
         self.metrics.log_sync_seconds.observe(took.as_secs_f64());
@@ -131,6 +139,15 @@ fn fail(error: &StoreError) -> ! {
 
 impl Actor for LogStoreActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // Trimmed segments that are kept to be used again are better let go of then.
+        ctx.run_interval(LOOK_EVERY, |actor, ctx| {
+            if actor.view.space.is_low(actor.store.bytes()) {
+                actor.begin_to_reclaim(ctx);
+            }
+        });
+    }
 
     fn stopped(&mut self, _: &mut Self::Context) {
         if !self.view.stopping.load(Ordering::SeqCst) {
@@ -169,16 +186,15 @@ impl Handler<Trim> for LogStoreActor {
     type Result = ();
     fn handle(&mut self, Trim(through): Trim, ctx: &mut Self::Context) {
         self.store.trim(through).unwrap_or_else(|error| fail(&error));
-        if !std::mem::replace(&mut self.reclaims, true) {
-            ctx.notify(Reclaim);
-        }
+        self.begin_to_reclaim(ctx);
     }
 }
 
 impl Handler<Reclaim> for LogStoreActor {
     type Result = ();
     fn handle(&mut self, _: Reclaim, ctx: &mut Self::Context) {
-        let more = self.store.reclaim(RECLAIM_BYTES).unwrap_or_else(|error| fail(&error));
+        let low = self.view.space.is_low(self.store.bytes());
+        let more = self.store.reclaim(RECLAIM_BYTES, low).unwrap_or_else(|error| fail(&error));
         self.view.log_bytes.store(self.store.bytes(), Ordering::Relaxed);
         self.reclaims = more;
         if more {

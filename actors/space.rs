@@ -128,6 +128,11 @@ impl Space {
         let free = self.free.load(Ordering::Relaxed);
         self.least == 0 || free >= bytes.saturating_add(self.least / 2)
     }
+
+    /// Whether so many bytes more would not even begin an alarm, as of the last look.
+    pub(crate) fn has_plenty_for(&self, bytes: u64) -> bool {
+        self.free.load(Ordering::Relaxed) >= bytes.saturating_add(self.least)
+    }
 }
 
 /// Why a leader takes no write now.

@@ -51,7 +51,7 @@ impl Actor for Told {
 
 impl Handler<Captured> for Told {
     type Result = ();
-    fn handle(&mut self, Captured { position }: Captured, _: &mut Self::Context) {
+    fn handle(&mut self, Captured { position, .. }: Captured, _: &mut Self::Context) {
         self.0.push(position);
     }
 }

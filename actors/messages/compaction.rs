@@ -1,5 +1,7 @@
 //! Messages about checkpoints, trimming and snapshots.
 
+use std::time::Duration;
+
 use actix::Message;
 use bytes::Bytes;
 use quorate_core::kv::{Changes, StateMachine};
@@ -53,6 +55,8 @@ pub struct Discard(pub StateMachine);
 pub struct Captured {
     /// Its last entry.
     pub position: Position,
+    /// How long the next one may wait, if it is not urgent.
+    pub rest: Duration,
 }
 
 /// The snapshot that came in is durable.

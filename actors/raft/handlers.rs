@@ -173,9 +173,9 @@ impl Handler<HandOver> for RaftActor {
 
 impl Handler<Captured> for RaftActor {
     type Result = ();
-    fn handle(&mut self, Captured { position }: Captured, ctx: &mut Self::Context) {
+    fn handle(&mut self, Captured { position, rest }: Captured, ctx: &mut Self::Context) {
         self.answer_checkpoints();
-        self.absorb(Input::Captured { position }, ctx);
+        self.absorb(Input::Captured { position, rest }, ctx);
     }
 }
 

@@ -49,11 +49,11 @@ pub trait LogStore: Send {
 
     /// Frees up to `most` bytes of the disk that trimming left over, and says whether there is
     /// more to free. A file system takes long to remove what is large, so whoever also syncs does
-    /// it in small steps.
+    /// it in small steps. Where `all` is, the disk is short of space: nothing is kept for later.
     ///
     /// # Errors
     /// The disk's error; fatal.
-    fn reclaim(&mut self, _most: u64) -> Result<bool, StoreError> {
+    fn reclaim(&mut self, _most: u64, _all: bool) -> Result<bool, StoreError> {
         Ok(false)
     }
 

@@ -173,7 +173,7 @@ impl Session {
                 self.not_executed(token, failure);
             }
             ErrorCode::SessionExpired => {
-                self.book.refuse(token, &failure);
+                self.book.retry(token, false);
                 self.hold(failure);
             }
             ErrorCode::StaleRequest | ErrorCode::Internal if is_write => {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   enough applied ─► capture ─► Captured (durable) ─► trim: the log keeps a tail behind it
-//!         └── no sooner than nine times as long after the last one as that took
+//!         └── after a rest, if the last one took long
 //!
 //!   applied ─► forget: memory keeps a tail, too, and what a follower lacks
 //!
@@ -19,6 +19,8 @@
 //!
 //! A snapshot is of committed entries, so it does not matter who sent it, or in which term.
 
+use std::time::Duration;
+
 use super::effects::{Install, Note};
 use super::message::{AppendOutcome, Message};
 use super::node::{Node, Role};
@@ -33,8 +35,7 @@ pub(super) struct Compaction {
     pub(super) checkpoint: Index,
     pub(super) capturing: bool,
     pub(super) asked: bool,
-    /// When the capture began, and what came of it: the next one is not due before.
-    pub(super) began: Moment,
+    /// Before that a checkpoint is due only where there is much for it.
     pub(super) rests_until: Moment,
     /// Bytes of entries handed out since the last capture.
     pub(super) bytes: usize,
@@ -46,10 +47,8 @@ pub(super) struct Compaction {
     pub(super) told: Option<Vec<NodeId>>,
 }
 
-/// After a checkpoint the next one waits so many times as long as it took, so that at most a
-/// tenth of the time goes into them where they take long, ...
-const RESTS: u32 = 9;
-/// ... unless so many times as many entries or bytes are there as ask for one.
+/// The rest after a checkpoint ends early once so many times as many entries or bytes are there
+/// as ask for one.
 const AT_MOST: u64 = 4;
 
 impl Node {
@@ -77,23 +76,22 @@ impl Node {
             entries >= self.config.snapshot_entries.saturating_mul(times)
                 || bytes >= (self.config.snapshot_bytes as u64).saturating_mul(times)
         };
-        let Compaction { capturing, asked, bytes, began, rests_until, .. } = &mut self.compaction;
+        let Compaction { capturing, asked, bytes, rests_until, .. } = &mut self.compaction;
         let due = reached(if now < *rests_until { AT_MOST } else { 1 }, *bytes);
         if *capturing || waits || !(due || *asked) {
             return false;
         }
         *asked = false;
         *bytes = 0;
-        *began = now;
         *capturing = entries > 0;
         *capturing
     }
 
-    pub(super) fn captured(&mut self, now: Moment, position: Position) {
+    pub(super) fn captured(&mut self, now: Moment, position: Position, rest: Duration) {
         assert!(position.index <= self.applying.handed, "a checkpoint of what was not handed out");
         let compaction = &mut self.compaction;
         compaction.capturing = false;
-        compaction.rests_until = now + now.since(compaction.began) * RESTS;
+        compaction.rests_until = now + rest;
         compaction.checkpoint = compaction.checkpoint.max(position.index);
         self.trim();
     }
@@ -133,8 +131,9 @@ impl Node {
         let lacked_by_none = if mutant!(ForgetsWhatAMemberLacks) { limit } else { self.all_hold() };
         let (entries, bytes) = (self.config.trailing_entries, self.config.snapshot_bytes);
         self.log.forget(limit.min(lacked_by_none), entries, bytes);
-        // As much as asks for a checkpoint is enough: whoever lacks more gets a snapshot.
-        self.log.forget(limit.min(self.held_for_snapshots()), u64::MAX, bytes);
+        // Twice what asks for a checkpoint is enough: whoever lacks more gets a snapshot.
+        let held = self.held_for_snapshots();
+        self.log.forget(limit.min(held), u64::MAX, bytes.saturating_mul(2));
     }
 
     /// Up to where every member holds the log, as far as this node knows.
@@ -148,9 +147,9 @@ impl Node {
     fn held_for_snapshots(&self) -> Index {
         let Role::Leader(leader) = &self.role else { return Index(u64::MAX) };
         let reason = self.config.snapshot_bytes.saturating_mul(4);
-        let sent = leader.progress.values().filter_map(|progress| progress.snapshot).min();
         let of_use = |sent: &Index| *sent >= self.log.base().index && self.log.bytes() <= reason;
-        sent.filter(of_use).unwrap_or(Index(u64::MAX))
+        let sent = leader.progress.values().filter_map(|progress| progress.snapshot);
+        sent.filter(of_use).min().unwrap_or(Index(u64::MAX))
     }
 
     // ---- the leader's side ----

@@ -1,6 +1,7 @@
 //! What goes into a [`Node`](super::Node) and what comes out of it.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -77,6 +78,8 @@ pub enum Input {
     Captured {
         /// Its last entry.
         position: Position,
+        /// How long the next one may wait, if it is not urgent.
+        rest: Duration,
     },
     /// The sending of a snapshot to a follower has begun.
     SnapshotStarted {

@@ -219,7 +219,7 @@ impl Node {
             }
             Input::TransferLeadership { ticket, to } => self.transfer_leadership(now, ticket, to),
             Input::Checkpoint => self.checkpoint_asked(),
-            Input::Captured { position } => self.captured(now, position),
+            Input::Captured { position, rest } => self.captured(now, position, rest),
             Input::SnapshotStarted { peer, index } => self.snapshot_started(peer, index),
             Input::SnapshotSent { peer, index } => self.snapshot_sent(peer, index),
             Input::SnapshotReceived { position, membership } => {

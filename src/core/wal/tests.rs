@@ -140,7 +140,7 @@ fn a_trimmed_log_keeps_what_is_behind_the_checkpoint_and_its_term_and_vote() {
 }
 
 fn reclaim(wal: &mut Wal, step: u64) {
-    while wal.reclaim(step).unwrap() {}
+    while wal.reclaim(step, false).unwrap() {}
 }
 
 #[test]
@@ -155,16 +155,23 @@ fn what_was_trimmed_is_freed_in_small_steps_and_counted_until_then() {
     let mut before = wal.bytes();
     assert_eq!(before, on_disk());
     let mut steps = 0;
-    while wal.reclaim(1_500).unwrap() {
+    while wal.reclaim(1_500, false).unwrap() {
         assert_eq!(wal.bytes(), before - 1_500);
         assert_eq!(wal.bytes(), on_disk());
         before = wal.bytes();
         steps += 1;
     }
     assert!(steps > 10, "{steps}");
+    let spares = || names(&fs).iter().filter(|name| name.ends_with("spare")).count();
+    assert_eq!(spares(), 3);
+    // Where space is short nothing is kept.
+    assert!(!wal.reclaim(u64::MAX, true).unwrap());
+    assert_eq!((spares(), wal.bytes()), (0, on_disk()));
+    wal.append(&[entry(41, 41, 5_000)]).unwrap();
+    wal.sync().unwrap();
     let (wal, found) = open(&fs, 5_000).unwrap();
-    assert_eq!(wal.bytes(), on_disk(), "the spare is removed");
-    assert_eq!(found.entries.last(), Some(&entry(40, 40, 200)));
+    assert_eq!(wal.bytes(), on_disk());
+    assert_eq!(found.entries.last(), Some(&entry(41, 41, 5_000)));
 }
 
 #[test]

@@ -329,8 +329,11 @@ impl LogStore for Wal {
     }
 
     /// A crash in between leaves files that do not count; the next start removes them.
-    fn reclaim(&mut self, most: u64) -> Result<bool, StoreError> {
+    fn reclaim(&mut self, most: u64, all: bool) -> Result<bool, StoreError> {
         self.usable()?;
+        if all {
+            self.gone.extend(self.spares.drain(..));
+        }
         let freed = self.free(most);
         self.failed = freed.clone().err();
         freed.map(|()| !self.gone.is_empty())

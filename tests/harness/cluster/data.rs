@@ -107,6 +107,13 @@ impl Cluster {
             .filter(|path| path.extension().is_some_and(|extension| extension == "wal"))
             .collect();
         files.sort();
+        // Nor do those that were trimmed, and whose removal the node's end cut short: the file
+        // `first` has, behind eight bytes, the number of the first that counts.
+        let first = std::fs::read(self.data_dir(id).join("log/first")).unwrap_or_default();
+        if let Some(number) = first.get(8..16).and_then(|bytes| bytes.try_into().ok()) {
+            let first = format!("{:020}.wal", u64::from_le_bytes(number));
+            files.retain(|path| path.file_name().is_some_and(|name| *name >= *first.as_str()));
+        }
         let [path, later @ ..] = files.as_slice() else { panic!("a log has a segment") };
         let bytes = std::fs::read(path).expect("the log can be read");
         let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);

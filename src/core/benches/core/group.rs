@@ -1,6 +1,8 @@
 //! Three nodes in one thread: their messages arrive, their disks sync and their states apply at
 //! once.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use quorate_core::raft::{Boot, Config, Effects, Input, Node, RoleKind};
 use quorate_core::types::{Index, Member, Membership, Moment, NodeId, Ticket};
@@ -92,7 +94,8 @@ impl Group {
             }
             inputs.push((place, Input::Applied { index: last.index }));
             if effects.capture {
-                inputs.push((place, Input::Captured { position: last.position() }));
+                let (position, rest) = (last.position(), Duration::ZERO);
+                inputs.push((place, Input::Captured { position, rest }));
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Members that change (10), leadership that is handed over (11), snapshots (7) and leases (6.9):
 //! one leader, driven by hand.
 
+use std::time::Duration;
+
 use super::solo::{Solo, at};
 use crate::raft::{AppendOutcome, Boot, Config, Input, Message, Node, Refusal, RoleKind};
 use crate::types::{
@@ -344,7 +346,7 @@ fn the_log_is_not_trimmed_beyond_what_the_disk_was_given() {
     let effects = solo.feed([
         Input::Received { from: NodeId(2), message: append },
         Input::Installed { position },
-        Input::Captured { position },
+        Input::Captured { position, rest: Duration::ZERO },
     ]);
     let given: Vec<u64> =
         effects.persist.expect("it is stored").entries.iter().map(|entry| entry.index.0).collect();

@@ -1,5 +1,7 @@
 //! What a node keeps of its log in memory: the tail, what is not applied, and what a member lacks.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::harness::foreign;
@@ -50,7 +52,7 @@ fn what_everyone_has_is_kept_on_disk_only_but_for_a_tail() {
     // A checkpoint lets the disk go as far as memory went.
     solo.feed([Input::Checkpoint]);
     let position = at(status.applied.0, status.term.0);
-    let effects = solo.feed([Input::Captured { position }]);
+    let effects = solo.feed([Input::Captured { position, rest: Duration::ZERO }]);
     assert_eq!(effects.trim, Some(Index(status.last_index.0 - TAIL)));
     assert_eq!(solo.node.status().first_index.0, first_in_memory(&solo));
 }
@@ -156,7 +158,7 @@ fn few_large_entries_are_kept() {
 #[test]
 fn what_a_follower_lacks_is_kept_only_as_far_as_there_is_room() {
     let mut solo = leader();
-    solo.node.config.snapshot_bytes = 2_000;
+    solo.node.config.snapshot_bytes = 1_000;
     solo.node.config.snapshot_entries = u64::MAX;
     solo.feed([Input::Disconnected { peer: NodeId(3) }]);
     for _ in 0..10 {
@@ -183,11 +185,11 @@ fn write_on(solo: &mut Solo, count: u64) -> bool {
     captures
 }
 
-/// The checkpoint of all that is applied is durable after so many milliseconds.
-fn stored_after(solo: &mut Solo, ms: u64) {
+/// The checkpoint of all that is applied is durable; the next one is to rest for 90 ms.
+fn stored(solo: &mut Solo) {
     let status = solo.node.status();
-    assert!(!solo.wait(ms).capture);
-    solo.feed([Input::Captured { position: at(status.applied.0, status.term.0) }]);
+    let (position, rest) = (at(status.applied.0, status.term.0), Duration::from_millis(90));
+    solo.feed([Input::Captured { position, rest }]);
 }
 
 #[test]
@@ -196,14 +198,14 @@ fn a_checkpoint_that_took_long_is_not_followed_by_another_at_once() {
     solo.node.config.snapshot_entries = 20;
     assert!(!write_on(&mut solo, 10));
     assert!(write_on(&mut solo, 10), "the first one is due at once");
-    stored_after(&mut solo, 10);
-    assert!(!write_on(&mut solo, 25), "it rests for 90 ms");
+    stored(&mut solo);
+    assert!(!write_on(&mut solo, 25), "it rests");
     assert!(!solo.wait(89).capture);
     assert!(solo.wait(1).capture, "now it is due");
-    stored_after(&mut solo, 10);
+    stored(&mut solo);
     assert!(!write_on(&mut solo, 79), "it rests");
     assert!(write_on(&mut solo, 1), "four times as many entries are too many");
-    stored_after(&mut solo, 10);
+    stored(&mut solo);
     assert!(!write_on(&mut solo, 1));
     assert!(solo.feed([Input::Checkpoint]).capture, "who asks for one gets it");
 }

@@ -1,6 +1,8 @@
 //! Checkpoints, and what a node does with its log and its state because of them. It stands in for the
 //! store under StateMachineActor: one write at a time, in order, durable at once or not at all.
 
+use std::time::Duration;
+
 use quorate_core::kv::StateMachine;
 use quorate_core::raft::{Input, Install};
 use quorate_core::store::LogStore;
@@ -24,7 +26,9 @@ impl World {
         let Some(process) = &mut self.machine_mut(id).process else { return false };
         let before = process.wal.bytes();
         // One step for each trim, so that there is more to be found at most starts.
-        if let Err(error) = process.wal.trim(to).and_then(|()| process.wal.reclaim(RECLAIMED)) {
+        if let Err(error) =
+            process.wal.trim(to).and_then(|()| process.wal.reclaim(RECLAIMED, false))
+        {
             self.disk_failed(id, &error);
             return false;
         }
@@ -85,7 +89,9 @@ impl World {
             return self.hand_to_state(id, Work::Install(Box::new(state)));
         }
         if !self.ends_at(id, Point::Captured) {
-            self.feed(id, Input::Captured { position });
+            // As after one that took about so long.
+            let rest = Duration::from_micros(self.plan.upkeep.store_us) * 9;
+            self.feed(id, Input::Captured { position, rest });
         }
     }
 

@@ -1,6 +1,8 @@
 //! Checkpoints and snapshots under a script's control. A checkpoint waits until it is stored; a
 //! snapshot arrives whole, at once, when the script says so.
 
+use std::time::Duration;
+
 use quorate_core::raft::{Effects, Input};
 use quorate_core::types::NodeId;
 
@@ -117,7 +119,9 @@ impl Cluster {
             self.say(cause);
             return Ok(());
         }
-        self.below(cause, |cluster| cluster.feed(id, [Input::Captured { position }]))
+        self.below(cause, |cluster| {
+            cluster.feed(id, [Input::Captured { position, rest: Duration::ZERO }])
+        })
     }
 
     /// What was stored becomes the state.

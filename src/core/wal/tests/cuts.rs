@@ -189,7 +189,7 @@ impl Tried {
                 states.for_each(|state| state.trimmed = state.trimmed.max(through));
                 let mut trimmed = wal.trim(Index(through)).map(|()| true);
                 while let Ok(true) = trimmed {
-                    trimmed = wal.reclaim(2_000);
+                    trimmed = wal.reclaim(2_000, false);
                 }
                 if let Err(error) = trimmed {
                     assert!(self.left.load(Ordering::Relaxed) == 0, "{error}");
