@@ -13,6 +13,7 @@ use quorate_core::raft::Random;
 use quorate_core::wire::peer::{
     Challenge, HANDSHAKE_BYTES, Handshake, Prover, RefusedWhy, decode_handshake, encode_handshake,
 };
+use tokio::io::BufWriter;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -29,7 +30,14 @@ mod complaints;
 
 use complaints::Complaints;
 
-pub(crate) type Socket = WebSocketStream<TcpStream>;
+pub(crate) type Socket = WebSocketStream<BufWriter<TcpStream>>;
+
+/// So much is read at a time: what comes back is short. All of it is filled with zeros before each
+/// look at whether something has come, and there is one after each frame that is sent.
+const READ_BYTES: usize = 1 << 10;
+/// A frame that is not longer is on its way once it is in here. The websocket moves all that is
+/// left of a frame for each part of it that the connection takes: of a megabyte, many.
+const WRITE_BYTES: usize = 2 << 20;
 
 /// No message is packed together with others beyond this size.
 const PACK_BYTES: usize = 256 << 10;
@@ -107,10 +115,12 @@ async fn connect_now(dial: &mut Dial) -> Result<Socket, String> {
     let config = WebSocketConfig::default()
         .max_message_size(Some(most))
         .max_frame_size(Some(most))
+        .read_buffer_size(READ_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(usize::MAX);
     let url = format!("ws://{}{}", dial.address, dial.path);
-    let upgraded = client_async_with_config(url, tcp, Some(config)).await;
+    let stream = BufWriter::with_capacity(WRITE_BYTES, tcp);
+    let upgraded = client_async_with_config(url, stream, Some(config)).await;
     let (mut socket, _) = upgraded.map_err(|error| format!("not a peer address: {error}"))?;
     shake_hands(dial, &mut socket).await?;
     Ok(socket)
