@@ -190,10 +190,10 @@ impl Handler<Install> for SnapshotActor {
     type Result = ();
     fn handle(&mut self, Install(verdict): Install, _: &mut Self::Context) {
         let raft::Install { position, accept } = verdict;
-        let Some(whole) = &self.whole else { return };
-        assert!(whole.state.position() == position, "the verdict is on another snapshot");
+        let Some(Whole { state: Some(state), .. }) = &self.whole else { return };
+        assert!(state.position() == position, "the verdict is on another snapshot");
         if accept && let Some(below) = &self.below {
-            let state = whole.state.point_in_time();
+            let state = state.point_in_time();
             below.checkpoint.do_send(Save { state, changes: None, install: true });
         } else if let Some(whole) = self.whole.take() {
             // Either this node holds all of it, or it campaigns now and needs it later.
@@ -207,8 +207,9 @@ impl Handler<Install> for SnapshotActor {
 impl Handler<Saved> for SnapshotActor {
     type Result = ();
     fn handle(&mut self, _: Saved, _: &mut Self::Context) {
-        if let (Some(whole), Some(below)) = (&self.whole, &self.below) {
-            below.state_machine.do_send(Replace(whole.state.point_in_time()));
+        let state = self.whole.as_mut().and_then(|whole| whole.state.take());
+        if let (Some(state), Some(below)) = (state, &self.below) {
+            below.state_machine.do_send(Replace(state));
         }
     }
 }

@@ -27,7 +27,9 @@ pub(super) struct Receiving {
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) struct Whole {
-    pub(super) state: StateMachine,
+    /// Until it becomes the node's own: itself and not a point in time, which would have to make
+    /// its index anew while the node stands still.
+    pub(super) state: Option<StateMachine>,
     /// Who waits until it is installed.
     pub(super) reply: oneshot::Sender<SnapshotMessage>,
 }
@@ -66,7 +68,7 @@ impl SnapshotActor {
                 Builder::new()
             }
         };
-        let (last, touched) = (builder.last().clone(), Instant::now());
+        let (last, touched) = (Bytes::copy_from_slice(builder.last()), Instant::now());
         self.receiving = Some(Receiving { from, lane, touched, position, records, builder });
         SnapshotMessage::Next(last)
     }
@@ -89,7 +91,7 @@ impl SnapshotActor {
         let (done, all) = (receiving.builder.count(), receiving.records);
         let percent = done * 100 / all.max(1);
         self.view.receiving.store(percent.min(100), Ordering::Relaxed);
-        Ok((done < all).then(|| receiving.builder.last().clone()))
+        Ok((done < all).then(|| Bytes::copy_from_slice(receiving.builder.last())))
     }
 
     pub(super) fn whole(&mut self, reply: oneshot::Sender<SnapshotMessage>) {
@@ -99,7 +101,7 @@ impl SnapshotActor {
             Ok(state) => {
                 let position = state.position();
                 let membership = state.membership().cloned().unwrap_or_default();
-                self.whole = Some(Whole { state, reply });
+                self.whole = Some(Whole { state: Some(state), reply });
                 self.above.received.do_send(SnapshotReceived { position, membership });
             }
             Err(error) => {

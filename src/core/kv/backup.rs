@@ -182,7 +182,7 @@ impl<R: FnMut(&mut [u8]) -> Result<(), String>> Reader<R> {
             (self.from)(&mut chunk)?;
             self.hash.update(&length);
             self.hash.update(&chunk);
-            builder.add_chunk(&chunk.into()).map_err(|RecordError(what)| what)?;
+            builder.add_chunk(&chunk).map_err(|RecordError(what)| what)?;
             progress(builder.count());
         }
         let mut checksum = [0; 8];

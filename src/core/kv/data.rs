@@ -17,6 +17,9 @@ use crate::wire::client::{ErrorCode, Expect, Failure, KeyValue, OpResult, Succes
 /// of the map.
 const ENTRY_OVERHEAD_BYTES: u64 = 128;
 
+/// A header may promise what never comes: room for no more keys is made before they are there.
+const ROOM_AT_MOST: u64 = 1 << 20;
+
 /// The revision of an empty store.
 const FIRST_REVISION: u64 = 1;
 
@@ -52,13 +55,14 @@ impl Record {
     }
 
     pub(super) fn encode(&self) -> Bytes {
-        stored::encode(&KeyRecord {
+        let record = KeyRecord {
             value: RawBytes(&self.value),
             create_revision: self.create_revision,
             mod_revision: self.mod_revision,
             version: self.version,
             lease: self.lease,
-        })
+        };
+        stored::encode_with_room(&record, self.value.len())
     }
 
     fn tally(&self, key: &[u8]) -> Tally {
@@ -122,20 +126,29 @@ impl Data {
         tally
     }
 
+    /// The keys from there on, in order.
+    pub(super) fn from<'a>(
+        &'a self,
+        from: Bound<&[u8]>,
+    ) -> impl Iterator<Item = (&'a Held, &'a Record)> + use<'a> {
+        let first_of_each_line =
+            |value: &Held| value.iter().step_by(64).fold(0, |sum, byte| sum ^ byte);
+        self.map.from(from, move |record| first_of_each_line(&record.value).into())
+    }
+
     /// The records of the keys from there on, in order.
     pub(super) fn records<'a>(
         &'a self,
         from: Bound<&[u8]>,
     ) -> impl Iterator<Item = stored::Record> + use<'a> {
-        let records = self.map.from(from);
-        records.map(|(key, record)| stored::Record {
+        self.from(from).map(|(key, record)| stored::Record {
             name: stored::key_name(key),
             value: record.encode(),
         })
     }
 
     /// The value of a key's record, if the key is there.
-    pub(super) fn record(&self, key: &Bytes) -> Option<Bytes> {
+    pub(super) fn record(&self, key: &[u8]) -> Option<Bytes> {
         self.map.get(key).map(Record::encode)
     }
 
@@ -147,6 +160,11 @@ impl Data {
         let record = record.hashed(key);
         self.tally.add(record.tally(key));
         self.map.insert(key, record);
+    }
+
+    /// Makes room for so many keys, of a state that is put together.
+    pub(super) fn reserve(&mut self, keys: u64) {
+        self.map.reserve(usize::try_from(keys.min(ROOM_AT_MOST)).unwrap_or(0));
     }
 
     /// Sets the store's revision, of a state that is put together.

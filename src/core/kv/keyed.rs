@@ -26,6 +26,9 @@ use super::slots::Slots;
 /// The parts of the index.
 const SHARDS: usize = 256;
 
+/// So many values are fetched at once where all are wanted.
+const AHEAD: usize = 32;
+
 /// A slot's number.
 pub(super) type Slot = u32;
 
@@ -79,6 +82,10 @@ impl<V: Clone> Keyed<V> {
     pub(super) fn fetch<'a>(&self, keys: impl Iterator<Item = &'a [u8]>, read: impl Fn(&V) -> u64) {
         let Some(own) = &self.own else { return };
         let slots: Vec<Slot> = keys.filter_map(|key| own.likely(key)).collect();
+        self.read(&slots, read);
+    }
+
+    fn read(&self, slots: &[Slot], read: impl Fn(&V) -> u64) {
         let there = slots.iter().filter_map(|slot| self.at(*slot));
         black_box(there.fold(0, |sum, (key, value)| sum ^ read(value) ^ key.len() as u64));
     }
@@ -88,6 +95,11 @@ impl<V: Clone> Keyed<V> {
         let slot = self.own.as_ref()?.find(key, &self.slots)?;
         let (_, value) = self.slots.get_mut(place(slot))?;
         Some((slot, value))
+    }
+
+    /// Makes room in the index for so many keys, so that it is not made anew as it grows.
+    pub(super) fn reserve(&mut self, keys: usize) {
+        self.own().reserve(keys);
     }
 
     /// Puts a key in that is not there; its slot.
@@ -119,13 +131,30 @@ impl<V: Clone> Keyed<V> {
         self.order.iter().filter_map(|(_, slot)| self.at(*slot))
     }
 
-    /// Those behind a key, or from it on, in order.
-    pub(super) fn from<'a>(
+    /// Those behind a key, or from it on, in order. Those that come next are [fetched](Self::fetch)
+    /// meanwhile: in the order of keys each is in another place of memory. `read` reads a part of a
+    /// value for that.
+    pub(super) fn from<'a, R: Fn(&V) -> u64 + 'a>(
         &'a self,
         start: Bound<&[u8]>,
-    ) -> impl Iterator<Item = (&'a Held, &'a V)> + use<'a, V> {
+        read: R,
+    ) -> impl Iterator<Item = (&'a Held, &'a V)> + use<'a, V, R> {
         let range = self.order.range::<_, [u8]>((start, Bound::Unbounded));
-        range.filter_map(|(_, slot)| self.at(*slot))
+        let mut slots = range.map(|(_, slot)| *slot);
+        // Few at first: most who ask want few.
+        let (mut next, mut at, mut ahead) = (Vec::new(), 0, 1);
+        let ahead_of = move || {
+            if at == next.len() {
+                next.clear();
+                next.extend(slots.by_ref().take(ahead));
+                (at, ahead) = (0, (ahead * 2).min(AHEAD));
+                self.read(&next, &read);
+            }
+            let slot = *next.get(at)?;
+            at += 1;
+            Some(slot)
+        };
+        std::iter::from_fn(ahead_of).filter_map(|slot| self.at(slot))
     }
 
     /// The key that is in a slot, and its value.
@@ -147,6 +176,7 @@ impl Own {
     fn of<V: Clone>(slots: &Slots<(Held, V)>) -> Self {
         let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
         let mut own = Self { hasher: RandomState::new(), shards, free: Vec::new() };
+        own.reserve(slots.len());
         for (slot, there) in (0..).zip(slots.iter()) {
             match there {
                 Some((key, _)) => own.insert(key, slot, slots),
@@ -154,6 +184,17 @@ impl Own {
             }
         }
         own
+    }
+
+    fn reserve(&mut self, keys: usize) {
+        // No part has exactly its share.
+        let share = keys / SHARDS * 9 / 8;
+        for shard in &mut self.shards {
+            // Where it is empty there is nothing to hash again.
+            if shard.is_empty() {
+                shard.reserve(share, |_| 0);
+            }
+        }
     }
 
     /// A key's hash, and the part of the index that it belongs to.
@@ -218,7 +259,8 @@ mod tests {
         let model_bytes = |(key, value): (&Bytes, &u64)| (key.clone(), *value);
         assert!(keyed.iter().map(bytes).eq(model.iter().map(model_bytes)));
         let behind = model.range((Bound::Excluded(from.clone()), Bound::Unbounded));
-        assert!(keyed.from(Bound::Excluded(from)).map(bytes).eq(behind.map(model_bytes)));
+        let found = keyed.from(Bound::Excluded(from), |value| *value);
+        assert!(found.map(bytes).eq(behind.map(model_bytes)));
         assert_eq!(keyed.get(from), model.get(from));
     }
 

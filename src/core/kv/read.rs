@@ -99,7 +99,7 @@ impl StateMachine {
             Some(after) if after >= prefix => Bound::Excluded(after),
             Some(_) | None => Bound::Included(prefix),
         };
-        let found = self.data.map().from(start).take_while(|(key, _)| key.starts_with(prefix));
+        let found = self.data.from(start).take_while(|(key, _)| key.starts_with(prefix));
         let (mut entries, mut bytes, mut more) = (Vec::new(), 0, false);
         for (key, record) in found {
             let entry = record.entry(key.bytes());

@@ -11,9 +11,10 @@
 //! Names sort in this order, so whatever a record needs is before it. Numbers in names are
 //! big-endian. The header's format number says how all of it is to be read.
 
-use std::fmt;
+use std::{fmt, io};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use rmp_serde::decode::Error::InvalidMarkerRead;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::types::{Membership, NodeId, Position};
@@ -21,6 +22,9 @@ use crate::wire::client::{ErrorCode, Failure, KeyValue, Leader, OpResult, Succes
 
 /// The format that this version writes, and the only one that it reads.
 pub(super) const FORMAT: u64 = 1;
+
+/// A key's numbers and the lengths around its value are never longer.
+const NUMBERS_BYTES: usize = 48;
 
 const HEADER: u8 = 1;
 const KEY: u8 = 2;
@@ -50,15 +54,15 @@ impl std::error::Error for RecordError {}
 
 /// What a name names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(super) enum Name<'a> {
     Header,
-    Key(Bytes),
+    Key(&'a [u8]),
     Session(u64),
     Reply(u64, u64),
 }
 
-impl Name {
-    pub(super) fn parse(name: &Bytes) -> Option<Self> {
+impl<'a> Name<'a> {
+    pub(super) fn parse(name: &'a [u8]) -> Option<Self> {
         let rest = name.get(1..)?;
         let number = |at: usize| {
             let bytes = rest.get(at..at + 8)?;
@@ -66,7 +70,7 @@ impl Name {
         };
         match (*name.first()?, rest.len()) {
             (HEADER, 0) => Some(Name::Header),
-            (KEY, _) => Some(Name::Key(name.slice(1..))),
+            (KEY, _) => Some(Name::Key(rest)),
             (SESSION, 8) => Some(Name::Session(number(0)?)),
             (REPLY, 16) => Some(Name::Reply(number(0)?, number(8)?)),
             (_, _) => None,
@@ -185,16 +189,28 @@ impl From<Item> for KeyValue {
 
 /// A record's value.
 pub(super) fn encode<T: Serialize>(value: &T) -> Bytes {
-    rmp_serde::to_vec(value).expect("writes into memory cannot fail").into()
+    encode_with_room(value, 0)
 }
 
-/// What a record's value says; all of it is read.
+/// A record's value that bears so many bytes beside some numbers.
+pub(super) fn encode_with_room<T: Serialize>(value: &T, bytes: usize) -> Bytes {
+    let mut out = Vec::with_capacity(NUMBERS_BYTES + bytes);
+    rmp_serde::encode::write(&mut out, value).expect("writes into memory cannot fail");
+    out.into()
+}
+
+/// What a record's value says; all of it is read. Not through a reader, which would copy what it
+/// reads once more.
 pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, RecordError> {
-    let mut rest = bytes;
-    let mut reader = rmp_serde::Deserializer::new(&mut rest);
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
     reader.set_max_depth(16);
     let value = T::deserialize(&mut reader).map_err(|error| RecordError(error.to_string()))?;
-    if rest.is_empty() { Ok(value) } else { Err(RecordError("bytes behind a record".to_owned())) }
+    // Nothing more can be read then, not even a first byte. What has a first byte is no unit, and
+    // nothing within it is looked at.
+    match <()>::deserialize(&mut reader) {
+        Err(InvalidMarkerRead(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(value),
+        Ok(_) | Err(_) => Err(RecordError("bytes behind a record".to_owned())),
+    }
 }
 
 pub(super) fn encode_reply(reply: &OpResult) -> Bytes {

@@ -85,7 +85,7 @@ impl StateMachine {
         let header = after.is_empty().then(|| self.header_record());
         let from_key = match &place {
             None | Some(Name::Header) => Some(Bound::Unbounded),
-            Some(Name::Key(key)) => Some(Bound::Excluded(&key[..])),
+            Some(Name::Key(key)) => Some(Bound::Excluded(*key)),
             Some(Name::Session(_) | Name::Reply(..)) => None,
         };
         let keys = from_key.map(|from| self.data.records(from)).into_iter().flatten();
@@ -119,7 +119,7 @@ impl StateMachine {
     pub fn record(&self, name: &Bytes) -> Option<Record> {
         let value = match Name::parse(name)? {
             Name::Header => return Some(self.header_record()),
-            Name::Key(key) => self.data.record(&key)?,
+            Name::Key(key) => self.data.record(key)?,
             Name::Session(session) => self.sessions.record(session)?,
             Name::Reply(session, id) => record::encode_reply(self.sessions.reply(session, id)?),
         };
@@ -180,7 +180,8 @@ pub struct Builder {
     header: Option<Header>,
     data: Data,
     sessions: Sessions,
-    last: Bytes,
+    /// Its memory is used again.
+    last: Vec<u8>,
     count: u64,
 }
 
@@ -193,7 +194,7 @@ impl Builder {
 
     /// The name of the last record that was added; empty before the first.
     #[must_use]
-    pub fn last(&self) -> &Bytes {
+    pub fn last(&self) -> &[u8] {
         &self.last
     }
 
@@ -220,8 +221,8 @@ impl Builder {
     ///
     /// # Errors
     /// Where it is not one, or comes out of turn.
-    pub fn add(&mut self, name: &Bytes, value: &[u8]) -> Result<(), RecordError> {
-        if *name <= self.last {
+    pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), RecordError> {
+        if *name <= self.last[..] {
             return Err(RecordError("records out of order".to_owned()));
         }
         let parsed = Name::parse(name).ok_or_else(|| RecordError("an unknown name".to_owned()))?;
@@ -230,7 +231,7 @@ impl Builder {
             _ if self.header.is_none() => {
                 return Err(RecordError("the header is missing".to_owned()));
             }
-            Name::Key(key) => self.data.insert(&key, record::decode::<KeyRecord<Bytes>>(value)?),
+            Name::Key(key) => self.data.insert(key, record::decode::<KeyRecord<Bytes>>(value)?),
             Name::Session(session) => {
                 self.sessions.insert(session, &record::decode::<SessionRecord>(value)?);
             }
@@ -238,7 +239,8 @@ impl Builder {
                 self.sessions.insert_reply(session, id, record::decode_reply(value)?)?;
             }
         }
-        self.last = name.clone();
+        self.last.clear();
+        self.last.extend_from_slice(name);
         self.count += 1;
         Ok(())
     }
@@ -250,6 +252,7 @@ impl Builder {
                 "the state is of format {format}, this version reads {FORMAT}"
             )));
         }
+        self.data.reserve(header.keys);
         self.data.set_revision(header.revision);
         self.sessions.set_clock(header.clock_ms);
         self.header = Some(header);
@@ -260,19 +263,18 @@ impl Builder {
     ///
     /// # Errors
     /// Where its checksum or one of its records is wrong.
-    pub fn add_chunk(&mut self, chunk: &Bytes) -> Result<(), RecordError> {
+    pub fn add_chunk(&mut self, chunk: &[u8]) -> Result<(), RecordError> {
         let wrong = || RecordError("a piece that is cut short".to_owned());
         let checksum = chunk.get(..8).and_then(|bytes| bytes.try_into().ok());
         let checksum = checksum.map(u64::from_le_bytes).ok_or_else(wrong)?;
-        let mut rest = chunk.slice(8..);
-        if xxh3_64(&rest) != checksum {
+        let mut rest = chunk.get(8..).unwrap_or_default();
+        if xxh3_64(rest) != checksum {
             return Err(RecordError("a piece with a wrong checksum".to_owned()));
         }
         while !rest.is_empty() {
             let name = take_bytes(&mut rest).ok_or_else(wrong)?;
             let value = take_bytes(&mut rest).ok_or_else(wrong)?;
-            // Of its own, or the whole piece stays in memory for one key.
-            self.add(&Bytes::copy_from_slice(&name), &value)?;
+            self.add(name, value)?;
         }
         Ok(())
     }
@@ -305,10 +307,9 @@ impl Builder {
     }
 }
 
-fn take_bytes(rest: &mut Bytes) -> Option<Bytes> {
-    let length = u32::from_le_bytes(rest.get(..4)?.try_into().ok()?) as usize;
-    let end = 4usize.checked_add(length)?;
-    let taken = rest.get(4..end).map(|_| rest.slice(4..end))?;
-    *rest = rest.slice(end..);
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, behind) = rest.split_first_chunk::<4>()?;
+    let (taken, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *rest = behind;
     Some(taken)
 }

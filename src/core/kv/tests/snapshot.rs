@@ -101,13 +101,13 @@ proptest! {
         let mut chunk = chunks(&replica.state, 1 << 20).remove(0).to_vec();
         let place = place % chunk.len();
         chunk[place] ^= 1 << bit;
-        prop_assert!(Builder::new().add_chunk(&chunk.into()).is_err());
+        prop_assert!(Builder::new().add_chunk(&chunk).is_err());
     }
 
     #[test]
     fn random_bytes_are_no_state(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let mut builder = Builder::new();
-        prop_assert!(builder.add_chunk(&bytes.clone().into()).is_err());
+        prop_assert!(builder.add_chunk(&bytes).is_err());
         prop_assert!(builder.add(&Bytes::from_static(&[1]), &bytes).is_err() || builder.finish().is_err());
     }
 }
@@ -144,6 +144,22 @@ fn a_missing_a_doubled_and_a_changed_record_are_found() {
     let mut builder = Builder::new();
     other.iter().for_each(|(name, value)| builder.add(name, value).unwrap());
     assert!(builder.finish().unwrap_err().to_string().contains("hash"));
+}
+
+#[test]
+fn no_byte_may_follow_a_record() {
+    let mut replica = Replica::default();
+    replica.write(put("k1", "v")).unwrap();
+    for (name, value) in stored(&replica.state) {
+        for byte in 0..=u8::MAX {
+            let longer = [&value[..], &[byte]].concat();
+            let all = stored(&replica.state).into_iter().take_while(|(other, _)| *other < name);
+            let mut builder = Builder::new();
+            all.for_each(|(name, value)| builder.add(&name, &value).unwrap());
+            let error = builder.add(&name, &longer).unwrap_err();
+            assert!(error.to_string().contains("behind a record"), "{name:?}, {byte}: {error}");
+        }
+    }
 }
 
 #[test]

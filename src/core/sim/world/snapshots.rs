@@ -190,7 +190,7 @@ impl World {
         }
         let incoming = process.incoming.as_mut()?;
         if incoming.builder.last() != after {
-            let last = incoming.builder.last().clone();
+            let last = Bytes::copy_from_slice(incoming.builder.last());
             let resumes = !last.is_empty() && incoming.from != from;
             incoming.from = from;
             if resumes {
@@ -199,7 +199,7 @@ impl World {
             return Some(Piece::Has { position, last });
         }
         incoming.builder.add_chunk(bytes).expect("pieces arrive as they were sent");
-        let last = incoming.builder.last().clone();
+        let last = Bytes::copy_from_slice(incoming.builder.last());
         if !done {
             return Some(Piece::Has { position, last });
         }
