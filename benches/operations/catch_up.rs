@@ -40,6 +40,47 @@ pub(crate) async fn run(writes: u64) {
     println!("{} writes failed; {:?}", writers.finish().await.len(), cluster.settled().await);
 }
 
+/// One empty new node after the other, each gone before the next, all under full load.
+pub(crate) async fn newcomers(count: u64) {
+    let mut cluster = Cluster::start_one_of(quorate(), 3 + count, "");
+    for id in [2, 3] {
+        join(&mut cluster, id).await;
+        await_vote(&cluster, id).await;
+    }
+    let endpoints: Vec<String> = [1, 2, 3].map(|id| cluster.endpoint(id).to_owned()).to_vec();
+    let pause = Duration::ZERO;
+    let shape = Shape { clients: 4, outstanding: 16, keys: 100_000, value_bytes: 256, pause };
+    let writers = Writers::start(&endpoints, shape).await;
+    writers.rate(Duration::from_secs(10)).await;
+    let mut dents = vec![];
+    for id in 4..4 + count {
+        let three = writers.rate(Duration::from_secs(4)).await;
+        join(&mut cluster, id).await;
+        let meanwhile = watch(&cluster, &writers, id, "a new node").await;
+        await_vote(&cluster, id).await;
+        let four = writers.rate(Duration::from_secs(4)).await;
+        leave(&mut cluster, id).await;
+        let again = writers.rate(Duration::from_secs(4)).await;
+        let before = f64::midpoint(three, again);
+        let dent = (1.0 - meanwhile / before) * 100.0;
+        println!(
+            "writes/s with three {three:.0} and {again:.0}, meanwhile {meanwhile:.0} (-{dent:.0} %), with four {four:.0} (-{:.0} %)",
+            (1.0 - four / before) * 100.0
+        );
+        dents.push(dent);
+    }
+    dents.sort_by(f64::total_cmp);
+    println!("median dent {:.0} %", dents[dents.len() / 2]);
+    println!("{} writes failed", writers.finish().await.len());
+}
+
+async fn leave(cluster: &mut Cluster, id: u64) {
+    let client = client(&[cluster.endpoint(1).to_owned()]).await;
+    let remove = Admin::RemoveMember { id: NodeId(id), force: false };
+    client.call(Op::Admin(remove), None).await.expect("it leaves");
+    cluster.kill(id);
+}
+
 async fn join(cluster: &mut Cluster, id: u64) {
     let (peer, address) = cluster.addresses_of(id);
     let add = Admin::AddMember { id: NodeId(id), peer, client: address, standby: false };
@@ -68,7 +109,7 @@ async fn await_vote(cluster: &Cluster, id: u64) {
 }
 
 /// Prints each half second's rate until the node lacks no more than a heartbeat's worth.
-async fn watch(cluster: &Cluster, writers: &Writers, id: u64, what: &str) {
+async fn watch(cluster: &Cluster, writers: &Writers, id: u64, what: &str) -> f64 {
     let started = Instant::now();
     let mut rates = vec![];
     loop {
@@ -89,4 +130,5 @@ async fn watch(cluster: &Cluster, writers: &Writers, id: u64, what: &str) {
         "{what} has caught up after {} ms; writes/s meanwhile {mean:.0} in the mean, {least:.0} in the worst half second",
         started.elapsed().as_millis()
     );
+    mean
 }

@@ -38,7 +38,8 @@ pub(crate) fn run(keys: u64) {
     drop((store, state));
     let dir = TempDir::new().expect("a directory");
     let (mut store, mut state) = (open(dir.path()).0, StateMachine::new());
-    (0..keys).for_each(|key| put(&mut state, key));
+    // In no order, as clients do.
+    (0..keys).for_each(|key| put(&mut state, key * 7_919 % keys));
     let whole = save(&mut store, &mut state);
     (0..keys / 10).for_each(|key| put(&mut state, key * 10));
     let tenth = save(&mut store, &mut state);

@@ -10,6 +10,7 @@
 //! $ cargo bench --bench operations -- pause 500    # MB of state, checkpointed under writes
 //! $ cargo bench --bench operations -- checkpoints 1000000 # keys; without a cluster
 //! $ cargo bench --bench operations -- catchup 200000
+//! $ cargo bench --bench operations -- newcomers 7  # empty new nodes, one after the other
 //! $ cargo bench --bench operations -- boot 1000000
 //! $ cargo bench --bench operations -- keys 1000000
 //! $ cargo bench --bench operations -- values       # 16 B to 1 MiB
@@ -51,6 +52,7 @@ async fn main() {
         Some("pause") => large::pause(number(500)).await,
         Some("checkpoints") => checkpoints::run(number(1_000_000)),
         Some("catchup") => catch_up::run(number(200_000)).await,
+        Some("newcomers") => catch_up::newcomers(number(7)).await,
         Some("boot") => large::boot(number(1_000_000)).await,
         Some("keys") => scale::keys(number(1_000_000)).await,
         Some("values") => scale::values().await,
@@ -59,8 +61,8 @@ async fn main() {
         Some("slow") => hindered::run(number(3)).await,
         Some("saturated") => scale::saturated(number(60)).await,
         _ => println!(
-            "kills|stops|growth|pause|checkpoints|catchup|boot|keys|values|nodes|sessions|slow|\
-             saturated [NUMBER]"
+            "kills|stops|growth|pause|checkpoints|catchup|newcomers|boot|keys|values|nodes|sessions|\
+             slow|saturated [NUMBER]"
         ),
     }
 }
