@@ -19,8 +19,8 @@ use crate::view::View;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// After a checkpoint the next one waits so many times as long as it took, so that at most a
-/// tenth of the time goes into them where they take long.
-const RESTS: u32 = 9;
+/// twentieth of the time goes into them where they take long.
+const RESTS: u32 = 19;
 
 /// The actor of the checkpoint.
 pub struct CheckpointActor {

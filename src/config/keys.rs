@@ -84,7 +84,7 @@ pub const KEYS: &[Key] = &[
     key(
         "raft.snapshot_entries",
         int(100_000, 1_000, u64::MAX, "entries"),
-        "A checkpoint of the state is made and the log trimmed after this many entries since the last one, or after raft.snapshot_bytes, whichever is first. Where that takes long, the next one waits nine times as long as it took, but for four times as many at most. Lower: shorter restarts, more disk work. Higher: a follower may be away longer without needing a snapshot.",
+        "A checkpoint of the state is made and the log trimmed after this many entries since the last one, or after raft.snapshot_bytes, whichever is first. Where that takes long, the next one waits nineteen times as long as it took, but for four times as many at most. Lower: shorter restarts, more disk work. Higher: a follower may be away longer without needing a snapshot.",
     ),
     key(
         "raft.snapshot_bytes",
