@@ -264,6 +264,23 @@ mod tests {
         assert_eq!(keyed.get(from), model.get(from));
     }
 
+    #[test]
+    fn who_takes_few_has_few_fetched() {
+        let mut keyed = Keyed::default();
+        for key in 0..1_000_u64 {
+            keyed.insert(&key.to_be_bytes(), key);
+        }
+        for taken in [0, 1, 2, 3, 10, 100, 1_000] {
+            let fetched = std::cell::Cell::new(0);
+            let read = |value: &u64| {
+                fetched.set(fetched.get() + 1);
+                *value
+            };
+            assert_eq!(keyed.from(Bound::Unbounded, read).take(taken).count(), taken);
+            assert!(fetched.get() <= (2 * taken).min(taken + AHEAD), "{taken}: {}", fetched.get());
+        }
+    }
+
     proptest! {
         #[test]
         fn behaves_as_a_map_and_so_do_its_points_in_time(

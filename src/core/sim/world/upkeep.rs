@@ -89,7 +89,8 @@ impl World {
             return self.hand_to_state(id, Work::Install(Box::new(state)));
         }
         if !self.ends_at(id, Point::Captured) {
-            // As after one that took about so long.
+            // As after one that took about so long; half as long as a node rests, as more checkpoints
+            // meet more of what they could break.
             let rest = Duration::from_micros(self.plan.upkeep.store_us) * 9;
             self.feed(id, Input::Captured { position, rest });
         }
