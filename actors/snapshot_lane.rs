@@ -67,7 +67,7 @@ pub struct Ended {
 pub async fn send(mut dial: Dial, state: Arc<StateMachine>, told: Told) {
     let (peer, index) = (dial.peer, state.applied());
     told.started.do_send(SnapshotStarted { peer, index });
-    let mut failed = 0_u32;
+    let (mut failed, mut said) = (0_u32, String::new());
     while failed < ATTEMPTS {
         dial.follow_address();
         let patience = ANSWER_TIME * (1 << failed.saturating_sub(1));
@@ -78,7 +78,11 @@ pub async fn send(mut dial: Dial, state: Arc<StateMachine>, told: Told) {
                 return told.sent.do_send(SnapshotSent { peer, index });
             }
             Err(Broken { why, progressed }) => {
-                log::info!("snapshot: to node {peer} is interrupted: {why}");
+                // Once: while it is installed there, five times a second.
+                if why != said {
+                    log::info!("snapshot: to node {peer} is interrupted: {why}");
+                    said = why;
+                }
                 failed = if progressed { 0 } else { failed + 1 };
             }
         }
